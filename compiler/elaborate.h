@@ -1,0 +1,63 @@
+/* From parsed specs to one graph: names, index ranges, sizes and types are checked, functions expanded.
+ * This is the only stage that sees both the tree and the graph. */
+#ifndef ATTNC_ELABORATE_H
+#define ATTNC_ELABORATE_H
+
+#include "graph.h"
+
+#include <stdio.h>
+
+/* A file that was read and parsed, with its includes; and the messages about it. */
+typedef struct spec spec;
+
+/* Where messages go. `errors` counts them; a function below that returns false has added at least one. */
+typedef struct diagnostics {
+    FILE *stream; /* file:line:column: error: …, the line, a caret, a hint */
+    unsigned errors;
+    unsigned warnings;
+} diagnostics;
+
+typedef enum spec_kind { SPEC_LIBRARY, SPEC_MECHANISM, SPEC_MODEL, SPEC_OPTIMIZER } spec_kind;
+
+/* Reads and parses. An include is looked for beside the file, then in `library` (may be NULL), then in the
+ * installed specs folder. Returns NULL after reporting. Free with spec_free. */
+spec *spec_read(const char *path, const char *library, diagnostics *d);
+void spec_free(spec *s);
+spec_kind spec_get_kind(const spec *s);
+const char *spec_name(const spec *s);
+const char *spec_title(const spec *s);
+const char *spec_path(const spec *s);
+size_t spec_variant_count(const spec *s); /* 0: the spec is its own only variant */
+const char *spec_variant_name(const spec *s, size_t i);
+void spec_print(const spec *s, FILE *file); /* the tree, for --dump=ast */
+
+/* One overriding `-D NAME=VALUE`: a size or a number of the spec, a model's size among them. */
+typedef struct binding {
+    const char *name;
+    double value;
+} binding;
+
+typedef struct elaboration {
+    const char *variant; /* NULL: the spec's defaults */
+    const binding *bindings;
+    size_t binding_count;
+    bool training; /* false: dropout(x, P) is x */
+} elaboration;
+
+/* A mechanism alone: its inputs and parameters become tensors, its outputs and losses outputs.
+ * A binding that names nothing in the spec is an error. */
+bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d);
+
+/* A model with a mechanism in its slot: the k-th `attention(…)` call of the text in layer l is
+ * mechanism[l % mechanism_count]. Bindings go to the model and to every mechanism; one that names nothing in
+ * any of them is an error. The mechanism's inputs take the arguments in order, and its sizes B, T, D the
+ * model's where the names agree. Its parameters are qualified layer<l>.attention.<name>, in group attention. Its
+ * losses become outputs of kind OUTPUT_LOSS named layer<l>.<loss>. */
+bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, const elaboration *mechanism_how,
+                     size_t mechanism_count, const elaboration *how, diagnostics *d);
+
+/* The optimizer, applied to a graph whose outputs hold one OUTPUT_GRADIENT for every parameter: adds the
+ * inputs (rate, step: rank-0 tensors), the states, and an OUTPUT_UPDATE for each parameter and state. */
+bool elaborate_optimizer(graph *g, const spec *optimizer, const elaboration *how, diagnostics *d);
+
+#endif

@@ -1,0 +1,183 @@
+/* The tensor graph: what a spec means.
+ *
+ * Every node is an expression over named index variables. Its *free* indices are the ones its value
+ * depends on; a node with free indices {b,t} is a tensor with those two axes, and no node has an axis
+ * order: layout is a decision of the scheduler. A reduction binds indices; a gather substitutes index
+ * expressions for indices (simultaneously, with the meaning of an explicit substitution: the body is
+ * evaluated where each substituted index has the value of its expression and the others keep theirs).
+ * A definition `k[b,s,e] = …` is just a name for its node; `k[b,s,e]` is the node itself and `k[b,t,e]`
+ * is GATHER(k, s := t).
+ *
+ * Nodes are hash-consed: equal structure is the same handle. Construction folds constants and applies
+ * the unit laws, so `graph_mul(g, x, one)` is `x`. All handles of one graph live in one pool and are
+ * freed with it. Nothing here fails except for lack of memory, which ends the process with exit code 3,
+ * and misuse, which an assert catches: the checker has seen to types and index ranges before. */
+#ifndef ATTNC_GRAPH_H
+#define ATTNC_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct graph graph;
+typedef uint32_t node;      /* handle; 0 is no node */
+typedef uint8_t index_id;   /* an index variable; at most GRAPH_INDICES in a graph */
+typedef uint64_t index_set; /* bit i: index variable i */
+
+enum { GRAPH_INDICES = 64, NODE_NONE = 0 };
+
+typedef enum value_type { TYPE_BOOL, TYPE_INT, TYPE_FLOAT } value_type;
+
+typedef enum node_op {
+    NODE_INVALID,
+    NODE_FLOAT,  /* constant: number */
+    NODE_INT,    /* constant: integer; a BOOL constant has type TYPE_BOOL and integer 0 or 1 */
+    NODE_INDEX,  /* the value of an index variable: vars has its one bit */
+    NODE_TENSOR, /* an interface tensor, at its own indices: tensor is its number */
+#define OP(name, text, arity, result) NODE_##name,
+#include "ops.def"
+#undef OP
+    NODE_REDUCE,   /* children: domain (BOOL), body; vars bound; reduction. The body counts only where the
+                      domain holds; over an empty domain the value is the reduction's identity */
+    NODE_GATHER,   /* children: body, then one INT expression for each substituted index, in the order of
+                      substituted[]. Where an expression is outside its index's range the value is
+                      undefined, so guard it by a SELECT or a domain */
+    NODE_SCAN,     /* children: init, body. The state after step `scan_index`; see graph_scan */
+    NODE_PREVIOUS, /* inside a scan's body: the state before this step; scan_label says whose */
+    NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
+                      scores over that index, within the domain? Of equal scores the lower index wins */
+    NODE_RANDOM    /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
+                      tensor number `integer`, a pure function of the run's seed */
+} node_op;
+
+typedef enum reduction { REDUCE_SUM, REDUCE_PRODUCT, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_ALL } reduction;
+
+/* What a node is, by value. `child` and `substituted` point into the graph's pool and stay valid until
+ * the graph is freed (they may move when nodes are added: fetch the view again after building). */
+typedef struct node_view {
+    node_op op;
+    value_type type;
+    index_set free; /* indices that the value depends on */
+    unsigned child_count;
+    const node *child;
+    index_set vars;              /* INDEX, REDUCE, RANDOM */
+    reduction reduction;         /* REDUCE */
+    index_id scan_index;         /* SCAN, PREVIOUS, TOPK */
+    bool reverse;                /* SCAN, PREVIOUS: from the last index value down to 0 */
+    uint32_t scan_label;         /* SCAN, PREVIOUS: pairs them */
+    uint32_t tensor;             /* TENSOR */
+    const index_id *substituted; /* GATHER: child_count - 1 of them */
+    double number;               /* FLOAT */
+    int64_t integer;             /* INT, TOPK (how many), RANDOM (which) */
+} node_view;
+
+graph *graph_new(void);
+void graph_free(graph *g);
+node_view graph_view(const graph *g, node n);
+size_t graph_node_count(const graph *g); /* handles are 1 … count; children have lower handles, except
+                                            that a PREVIOUS does not name its scan */
+
+/* Index variables. The same name and extent is the same variable. Returns GRAPH_INDICES when all are taken. */
+index_id graph_index(graph *g, const char *name, int64_t extent);
+index_id graph_fresh_index(graph *g, index_id like); /* same extent, new name; reused when `like`'s fresh twin exists */
+const char *graph_index_name(const graph *g, index_id i);
+int64_t graph_index_extent(const graph *g, index_id i);
+unsigned graph_index_count(const graph *g);
+int64_t graph_space(const graph *g, index_set set); /* product of the extents, saturating at INT64_MAX */
+
+/* Interface tensors: what a run is given and what persists between runs. */
+typedef enum tensor_kind { TENSOR_INPUT, TENSOR_PARAMETER, TENSOR_STATE } tensor_kind;
+typedef enum initialiser {
+    INIT_ZEROS,           /* also every optimizer state, unless a constant is given */
+    INIT_CONSTANT,        /* argument[0] */
+    INIT_NORMAL,          /* mean argument[0], standard deviation argument[1] */
+    INIT_UNIFORM,         /* between argument[0] and argument[1] */
+    INIT_LOG_UNIFORM,     /* log of uniform(argument[0], argument[1]) */
+    INIT_INVERSE_SOFTPLUS /* log(exp(u) - 1), u log-uniform between argument[0] and argument[1]: Mamba's time step */
+} initialiser;
+
+enum { TENSOR_RANK = 16 };
+typedef struct tensor {
+    char *name; /* qualified: layer0.attention.Wq */
+    tensor_kind kind;
+    value_type type; /* TYPE_FLOAT or TYPE_INT */
+    int64_t below;   /* INT: values are in [0, below) */
+    unsigned rank;
+    index_id index[TENSOR_RANK]; /* row-major: the last is contiguous; distinct */
+    int64_t extent[TENSOR_RANK];
+    int64_t elements;
+    initialiser init;
+    double argument[2];
+    char *group;     /* PARAMETER: embedding, attention, feedforward, other */
+    uint32_t parent; /* STATE: the parameter it belongs to */
+    node node;       /* its NODE_TENSOR */
+} tensor;
+
+/* Copies the strings; fills node, extent and elements. Returns the tensor's number. */
+uint32_t graph_add_tensor(graph *g, const tensor *t);
+uint32_t graph_tensor_count(const graph *g);
+const tensor *graph_tensor(const graph *g, uint32_t number);
+
+/* Results. An output's axes are in the order given (row-major, last contiguous); a node that does not
+ * depend on one of them is repeated along it. BOOL results are stored as 0 and 1, INT and BOOL both as float. */
+typedef enum output_kind { OUTPUT_VALUE, OUTPUT_LOSS, OUTPUT_GRADIENT, OUTPUT_UPDATE } output_kind;
+typedef struct output {
+    char *name;
+    output_kind kind;
+    uint32_t tensor; /* GRADIENT, UPDATE: of which tensor */
+    unsigned rank;
+    index_id index[TENSOR_RANK];
+    int64_t elements;
+    node node;
+} output;
+
+uint32_t graph_add_output(graph *g, const output *o); /* copies the name, fills elements */
+uint32_t graph_output_count(const graph *g);
+const output *graph_output(const graph *g, uint32_t number);
+void graph_clear_outputs(graph *g);
+
+/* Construction. Operands of pointwise operations are promoted (INT to FLOAT) where types differ;
+ * operations that are FLOAT by nature promote their operands. */
+node graph_float(graph *g, double value);
+node graph_int(graph *g, int64_t value);
+node graph_bool(graph *g, bool value);
+node graph_index_value(graph *g, index_id i);
+node graph_pointwise(graph *g, node_op op, node a, node b, node c); /* NODE_NONE where the arity ends */
+node graph_add(graph *g, node a, node b);
+node graph_sub(graph *g, node a, node b);
+node graph_mul(graph *g, node a, node b);
+node graph_div(graph *g, node a, node b);
+node graph_neg(graph *g, node a);
+node graph_select(graph *g, node condition, node then, node otherwise);
+node graph_and(graph *g, node a, node b);
+node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body); /* domain NODE_NONE: all */
+node graph_gather(graph *g, node body, unsigned count, const index_id *substituted, const node *expression);
+node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
+node graph_random(graph *g, uint32_t number, index_set vars);
+
+/* A scan over index i. First graph_previous makes the leaf that stands for the state before the step (its
+ * free indices are state ∪ {i}); then build the body from it; then graph_scan closes it. `state` is the
+ * state's indices without i. At the first step (index 0, or the last when reverse) the state before it is
+ * `init`, which must not depend on i. */
+node graph_previous(graph *g, index_id i, bool reverse, index_set state, value_type type);
+node graph_scan(graph *g, node previous, node init, node body);
+/* The state before each step, seen from outside: init at the first, the scan's value one step earlier elsewhere. */
+node graph_scan_before(graph *g, node scan);
+
+/* Does n depend on `leaf` (a PREVIOUS or TENSOR)? One call costs a walk of n's expression. */
+bool graph_depends_on(const graph *g, node n, node leaf);
+bool graph_is_constant(const graph *g, node n, double *value); /* any type, numeric value in *value if not NULL */
+
+const char *graph_op_name(node_op op);
+unsigned graph_op_arity(node_op op); /* pointwise operations; 0 for others */
+bool graph_op_is_pointwise(node_op op);
+
+/* Checks every node reachable from the outputs: types, free sets, children, scans closed. Writes the first
+ * violation to `error` and returns false. */
+bool graph_verify(const graph *g, char *error, size_t size);
+
+/* The text form, one line a node, reachable from the outputs only. */
+void graph_print(const graph *g, FILE *file);
+
+#endif

@@ -1,0 +1,24 @@
+/* The reference: what a graph means, in float64, by plain loops. Every later stage is tested against it. */
+#ifndef ATTNC_INTERPRET_H
+#define ATTNC_INTERPRET_H
+
+#include "graph.h"
+
+typedef struct interpretation interpretation;
+
+/* tensor_value[k]: the elements of tensor k, row-major; integers as doubles. The arrays are only read and must
+ * outlive the interpretation. */
+interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed);
+void interpret_free(interpretation *run);
+
+/* Hold every STOP node that is reachable from the outputs at the value it has in `base` (NULL: let go): finite
+ * differences see what derivation sees. `base` is of the same graph. */
+void interpret_hold_stops(interpretation *run, interpretation *base);
+
+/* The output's elements, row-major in its index order; owned by the run. */
+const double *interpret_output(interpretation *run, uint32_t output_number);
+
+/* The value of any node (not inside a scan's body), row-major over its free indices in order of index_id. */
+const double *interpret_node(interpretation *run, node n);
+
+#endif
