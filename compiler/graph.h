@@ -136,6 +136,7 @@ uint32_t graph_add_output(graph *g, const output *o); /* copies the name, fills 
 uint32_t graph_output_count(const graph *g);
 const output *graph_output(const graph *g, uint32_t number);
 void graph_clear_outputs(graph *g);
+void graph_set_output_node(graph *g, uint32_t number, node n);
 
 /* Construction. Operands of pointwise operations are promoted (INT to FLOAT) where types differ;
  * operations that are FLOAT by nature promote their operands. */

@@ -1,0 +1,61 @@
+/* The graph's insides, for graph*.c only. */
+#ifndef ATTNC_GRAPH_INTERNAL_H
+#define ATTNC_GRAPH_INTERNAL_H
+
+#include "graph.h"
+
+typedef struct node_record {
+    uint8_t op, type, reduction, scan_index;
+    bool reverse;
+    uint16_t child_count;
+    uint32_t first_child;
+    uint32_t label; /* scan label or tensor number */
+    uint32_t hash;
+    uint64_t vars, free;
+    uint64_t payload; /* FLOAT's bits; INT, TOPK, RANDOM's integer; GATHER's first substituted index */
+} node_record;
+
+_Static_assert(sizeof(node_record) == 48, "a node is 48 bytes");
+
+/* A node about to be interned. */
+typedef struct node_proto {
+    node_op op;
+    value_type type;
+    reduction reduction;
+    index_id scan_index;
+    bool reverse;
+    unsigned child_count;
+    const node *child;
+    const index_id *substituted;
+    uint32_t label;
+    index_set vars, free;
+    uint64_t payload;
+} node_proto;
+
+typedef struct index_record {
+    char *name;
+    int64_t extent;
+    index_id twin; /* graph_fresh_index, GRAPH_INDICES while there is none */
+} index_record;
+
+struct graph {
+    node_record *node;
+    size_t node_count, node_capacity;
+    node *child;
+    size_t child_count, child_capacity;
+    index_id *substituted;
+    size_t substituted_count, substituted_capacity;
+    node *table; /* open addressing; a power of two */
+    size_t table_size;
+    index_record index[GRAPH_INDICES];
+    unsigned index_count;
+    tensor **tensor;
+    size_t tensor_count, tensor_capacity;
+    output **output;
+    size_t output_count, output_capacity;
+    uint32_t scan_labels;
+};
+
+void *graph_grow(void *array, size_t *capacity, size_t needed, size_t size);
+node graph_intern(graph *g, const node_proto *p);
+#endif
