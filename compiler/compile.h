@@ -13,7 +13,7 @@ typedef struct compile_options {
 } compile_options;
 
 /* Compiles every output of g. Returns NULL and one line in `error` on failure (out of memory, LLVM). */
-compiled *compile_graph(const graph *g, const compile_options *options, char *error, size_t error_size);
+compiled *compile_graph(graph *g, const compile_options *options, char *error, size_t error_size);
 void compiled_free(compiled *c);
 
 /* Runs once. tensor[k] and output[k] are the graph's, row-major, float (int32_t for INT tensors). Outputs must not
@@ -25,10 +25,10 @@ uint64_t compiled_workspace_bytes(const compiled *c);
 typedef enum artifact { ARTIFACT_OBJECT, ARTIFACT_SHARED, ARTIFACT_LLVM, ARTIFACT_ASSEMBLY } artifact;
 /* Writes the program to `path` (through a temporary name) and the C header beside it, path with .h for the ending.
  * `symbol` is the C name of the entry point. Returns false and one line in `error`. */
-bool compile_to_file(const graph *g, const compile_options *options, artifact kind, const char *symbol,
-                     const char *path, char *error, size_t error_size);
+bool compile_to_file(graph *g, const compile_options *options, artifact kind, const char *symbol, const char *path,
+                     char *error, size_t error_size);
 
-void compile_dump_schedule(const graph *g, FILE *file);
-bool compile_dump_llvm(const graph *g, const compile_options *options, FILE *file, char *error, size_t error_size);
+void compile_dump_schedule(graph *g, FILE *file);
+bool compile_dump_llvm(graph *g, const compile_options *options, FILE *file, char *error, size_t error_size);
 
 #endif

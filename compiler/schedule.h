@@ -101,8 +101,9 @@ typedef struct schedule {
     uint64_t workspace; /* bytes */
 } schedule;
 
-/* Needs a verified graph without STOP of consequence (a STOP is computed as its operand). Never fails. */
-schedule *schedule_graph(const graph *g, bool share_workspace);
+/* Needs a verified graph without STOP of consequence (a STOP is computed as its operand). Never fails. Adds nodes to
+ * the graph (operands of products), which changes no meaning; the graph must outlive the schedule. */
+schedule *schedule_graph(graph *g, bool share_workspace);
 void schedule_free(schedule *s);
 void schedule_print(const schedule *s, FILE *file);
 
