@@ -1,0 +1,355 @@
+/* What is stored and in which order. Preserves the graph's meaning; afterwards every node that an output needs is
+ * either stored by exactly one step or computed where it is used. */
+#include "schedule_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void *schedule_allocate(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static void *resize(void *array, size_t old, size_t count, size_t size) {
+    void *memory = realloc(array, count * size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    if (count > old)
+        memset((char *)memory + old * size, 0, (count - old) * size);
+    return memory;
+}
+
+node schedule_strip(const graph *g, node n) {
+    for (node_view v = graph_view(g, n); v.op == NODE_STOP; v = graph_view(g, n))
+        n = v.child[0];
+    return n;
+}
+
+bool schedule_is_leaf(node_op op) {
+    return op == NODE_FLOAT || op == NODE_INT || op == NODE_INDEX;
+}
+
+bool schedule_is_true(const graph *g, node domain) {
+    double value;
+    return !domain || (graph_is_constant(g, domain, &value) && value != 0);
+}
+
+void schedule_fit_nodes(scheduler *c) {
+    size_t needed = graph_node_count(c->g) + 1;
+    if (needed <= c->node_capacity)
+        return;
+    size_t more      = needed * 2;
+    c->stored        = resize(c->stored, c->node_capacity, more, sizeof *c->stored);
+    c->done          = resize(c->done, c->node_capacity, more, sizeof *c->done);
+    c->inside        = resize(c->inside, c->node_capacity, more, sizeof *c->inside);
+    c->product       = resize(c->product, c->node_capacity, more, sizeof *c->product);
+    c->s->buffer_of  = resize(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
+    for (size_t i = c->node_capacity; i < more; i++)
+        c->s->buffer_of[i] = NO_BUFFER;
+    c->node_capacity = more;
+}
+
+uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element, const axis_order *order) {
+    schedule *s = c->s;
+    if (s->buffer_count == c->buffer_capacity) {
+        size_t more        = c->buffer_capacity ? c->buffer_capacity * 2 : 256;
+        s->buffer          = resize(s->buffer, c->buffer_capacity, more, sizeof *s->buffer);
+        c->buffer_capacity = more;
+    }
+    buffer *b = &s->buffer[s->buffer_count];
+    *b        = (buffer){.place = place, .number = number, .element = element, .rank = order->rank, .elements = 1, .first_use = UINT32_MAX};
+    for (unsigned i = order->rank; i-- > 0;) {
+        b->axis[i]   = order->index[i];
+        b->stride[i] = b->elements;
+        b->elements *= graph_index_extent(c->g, order->index[i]);
+    }
+    return s->buffer_count++;
+}
+
+step *schedule_add_step(scheduler *c) {
+    schedule *s = c->s;
+    if (s->step_count == c->step_capacity) {
+        size_t more      = c->step_capacity ? c->step_capacity * 2 : 256;
+        s->step          = resize(s->step, c->step_capacity, more, sizeof *s->step);
+        c->step_capacity = more;
+    }
+    step *t  = &s->step[s->step_count++];
+    *t       = (step){.split = GRAPH_INDICES, .items = 1};
+    return t;
+}
+
+/* Marks which nodes belong to the body of which scan: those that depend on its state before the step. */
+static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
+    if (seen[n])
+        return seen[n] == 2;
+    seen[n]       = 1;
+    node_view v   = graph_view(c->g, n);
+    bool      dep = v.op == NODE_PREVIOUS && v.scan_label == label;
+    for (unsigned i = 0; i < v.child_count; i++)
+        dep |= mark_inside(c, v.child[i], label, seen);
+    if (dep) {
+        seen[n] = 2;
+        if (!c->inside[n])
+            c->inside[n] = label;
+    }
+    return dep;
+}
+
+static uint8_t *reachable(const graph *g) {
+    uint8_t *mark = schedule_allocate(graph_node_count(g) + 1, 1);
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        mark[graph_output(g, i)->node] = 1;
+    for (size_t n = graph_node_count(g); n >= 1; n--)
+        if (mark[n]) {
+            node_view v = graph_view(g, (node)n);
+            for (unsigned i = 0; i < v.child_count; i++)
+                mark[v.child[i]] = 1;
+        }
+    return mark;
+}
+
+static void mark_scans(scheduler *c, const uint8_t *mark, size_t count) {
+    uint8_t *seen = schedule_allocate(count + 1, 1);
+    for (size_t n = 1; n <= count; n++) {
+        node_view v = graph_view(c->g, (node)n);
+        if (mark[n] && v.op == NODE_SCAN) {
+            memset(seen, 0, count + 1);
+            mark_inside(c, v.child[1], v.scan_label, seen);
+        }
+    }
+    free(seen);
+}
+
+/* Rough costs of computing an element, in vector instructions; a load is 1. */
+static unsigned own_cost(node_view v) {
+    switch (v.op) {
+    case NODE_FLOAT:
+    case NODE_INT:
+    case NODE_INDEX:
+    case NODE_STOP:
+    case NODE_GATHER:
+        return 0;
+    case NODE_DIV:
+    case NODE_MOD:
+    case NODE_SQRT:
+        return 3;
+    case NODE_EXP:
+        return 8;
+    case NODE_LOG:
+    case NODE_LOG1P:
+        return 12;
+    case NODE_TANH:
+    case NODE_ERF:
+        return 16;
+    case NODE_SIN:
+    case NODE_COS:
+    case NODE_POW:
+        return 40;
+    case NODE_RANDOM:
+        return 60;
+    default:
+        return 1;
+    }
+}
+
+static bool always_stored(node_op op) {
+    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+}
+
+/* A node that is not a reduction is stored where repeating it would cost more than keeping it: it is used
+ * several times, or by a node with many more elements. */
+enum { REPEAT_LIMIT = 32, BROADCAST_COST = 16, BROADCAST_RATIO = 4 };
+
+static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
+    unsigned *cost  = schedule_allocate(count + 1, sizeof *cost);
+    unsigned *uses  = schedule_allocate(count + 1, sizeof *uses);
+    int64_t  *space = schedule_allocate(count + 1, sizeof *space); /* of the largest user */
+    for (size_t n = 1; n <= count; n++) {
+        if (!mark[n])
+            continue;
+        node_view v    = graph_view(c->g, (node)n);
+        int64_t   here = graph_space(c->g, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
+        for (unsigned i = 0; i < v.child_count; i++) {
+            node child = v.child[i];
+            uses[child]++;
+            if (here > space[child])
+                space[child] = here;
+        }
+    }
+    for (size_t n = 1; n <= count; n++) {
+        if (!mark[n])
+            continue;
+        node_view v = graph_view(c->g, (node)n);
+        cost[n]     = own_cost(v);
+        for (unsigned i = 0; i < v.child_count; i++)
+            cost[n] += c->stored[v.child[i]] ? 1 : cost[v.child[i]];
+        if (always_stored(v.op))
+            c->stored[n] = 1;
+        else if (v.op == NODE_TENSOR || v.op == NODE_PREVIOUS)
+            cost[n] = 1;
+        else if (v.free && !c->inside[n] && !schedule_is_leaf(v.op) && v.op != NODE_STOP && v.op != NODE_GATHER) {
+            bool repeated = uses[n] > 1 && (uses[n] - 1) * cost[n] > REPEAT_LIMIT;
+            bool narrow   = cost[n] >= BROADCAST_COST && space[n] >= BROADCAST_RATIO * graph_space(c->g, v.free);
+            /* floats in [0,1) of a random tensor are not kept: what they decide, a boolean, is smaller */
+            c->stored[n] = (repeated || narrow) && v.op != NODE_RANDOM;
+        }
+        if (cost[n] > 1u << 20)
+            cost[n] = 1u << 20;
+    }
+    free(cost);
+    free(uses);
+    free(space);
+}
+
+static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
+    for (size_t n = 1; n <= count; n++)
+        if (mark[n] && !c->inside[n] && graph_view(c->g, (node)n).op == NODE_REDUCE) {
+            product *p = schedule_match_product(c, (node)n);
+            schedule_fit_nodes(c);
+            c->product[n] = p;
+        }
+}
+
+/* Schedules everything that computing n needs and is stored, but not n. */
+static void require(scheduler *c, node n);
+
+static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan) {
+    node_view v = graph_view(c->g, n);
+    for (unsigned i = 0; i < v.child_count; i++) {
+        node child = schedule_strip(c->g, v.child[i]);
+        if (seen[child])
+            continue;
+        seen[child] = 1;
+        if (c->stored[child] && !(scan && c->inside[child]))
+            require(c, child);
+        else
+            require_children(c, child, seen, scan);
+        v = graph_view(c->g, n);
+    }
+}
+
+static void require(scheduler *c, node n) {
+    if (c->done[n])
+        return;
+    c->done[n]   = 1;
+    node_view v  = graph_view(c->g, n);
+    if (v.op == NODE_TENSOR)
+        return;
+    if (c->product[n]) {
+        for (unsigned i = 0; i < 2; i++) {
+            node factor = c->product[n]->factor[i];
+            if (graph_view(c->g, factor).op == NODE_GATHER && !c->stored[factor])
+                factor = schedule_strip(c->g, graph_view(c->g, factor).child[0]);
+            require(c, factor);
+        }
+        for (unsigned i = 0; i < 2; i++) { /* offsets may read integer tensors or stored index values */
+            size_t   count = graph_node_count(c->g);
+            uint8_t *seen  = schedule_allocate(count + 1, 1);
+            if (!c->stored[c->product[n]->factor[i]])
+                require_children(c, c->product[n]->factor[i], seen, 0);
+            free(seen);
+        }
+        schedule_emit_product(c, n, NO_BUFFER);
+        return;
+    }
+    uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
+    require_children(c, n, seen, v.op == NODE_SCAN ? v.scan_label : 0);
+    free(seen);
+    if (v.op == NODE_SCAN)
+        schedule_emit_scan(c, n);
+    else
+        schedule_emit_nest(c, n, NO_BUFFER);
+}
+
+static void add_tensors(scheduler *c) {
+    for (uint32_t i = 0; i < graph_tensor_count(c->g); i++) {
+        const tensor *t     = graph_tensor(c->g, i);
+        axis_order    order = {.rank = t->rank};
+        memcpy(order.index, t->index, sizeof order.index);
+        element_type element       = t->type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_FLOAT;
+        c->s->buffer_of[t->node] = schedule_add_buffer(c, PLACE_TENSOR, i, element, &order);
+        c->stored[t->node]       = 1;
+        c->done[t->node]         = 1;
+    }
+}
+
+static void add_outputs(scheduler *c) {
+    for (uint32_t i = 0; i < graph_output_count(c->g); i++) {
+        const output *o = graph_output(c->g, i);
+        node          n = schedule_strip(c->g, o->node);
+        axis_order order = {.rank = o->rank};
+        memcpy(order.index, o->index, sizeof order.index);
+        uint32_t  target = schedule_add_buffer(c, PLACE_OUTPUT, i, ELEMENT_FLOAT, &order);
+        index_set axes   = 0;
+        for (unsigned k = 0; k < o->rank; k++)
+            axes |= (index_set)1 << o->index[k];
+        node_view v = graph_view(c->g, n);
+        /* a stored sum that nobody has scheduled yet is written where it is wanted */
+        bool direct = c->stored[n] && !c->done[n] && v.free == axes && v.type == TYPE_FLOAT && v.op == NODE_REDUCE && !c->product[n];
+        if (direct) {
+            uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
+            require_children(c, n, seen, 0);
+            free(seen);
+            c->done[n] = 1;
+            schedule_emit_nest(c, n, target);
+            continue;
+        }
+        if (c->stored[n]) {
+            require(c, n);
+        } else {
+            uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
+            require_children(c, n, seen, 0);
+            free(seen);
+        }
+        schedule_emit_copy(c, n, target);
+    }
+}
+
+schedule *schedule_graph(graph *g, bool share_workspace) {
+    schedule *s = schedule_allocate(1, sizeof *s);
+    s->graph    = g;
+    scheduler c = {.s = s, .g = g};
+    schedule_fit_nodes(&c);
+    add_tensors(&c);
+    size_t   count = graph_node_count(g);
+    uint8_t *mark  = reachable(g);
+    mark_scans(&c, mark, count);
+    choose_stored(&c, mark, count);
+    choose_products(&c, mark, count);
+    free(mark);
+    add_outputs(&c);
+    schedule_place(s, share_workspace);
+    for (size_t i = 0; i < c.node_capacity; i++)
+        free(c.product[i]);
+    free(c.product);
+    free(c.stored);
+    free(c.done);
+    free(c.inside);
+    return s;
+}
+
+static void free_statements(statement *list) {
+    while (list) {
+        statement *next = list->next;
+        free_statements(list->body);
+        free(list);
+        list = next;
+    }
+}
+
+void schedule_free(schedule *s) {
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < s->step_count; i++)
+        free_statements(s->step[i].body);
+    free(s->step);
+    free(s->buffer);
+    free(s->buffer_of);
+    free(s);
+}

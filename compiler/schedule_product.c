@@ -1,0 +1,339 @@
+/* Sums of products as matrix products. A sum over `inner` of f1 · f2 · … is one where the factors fall into two
+ * groups that both depend on all of `inner`: indices of the result that only one group has are rows and columns,
+ * those that both have are the batch. The groups are stored (or already are), so the division with the fewest
+ * elements to store is taken. */
+#include "schedule_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FACTORS = 8, LEAST_SIDE = 4, LEAST_WORK = 4096 };
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+/* The factors of a product; false where there are too many. A divisor counts as the factor 1/divisor. */
+static bool factors(scheduler *c, node n, node *factor, unsigned *count) {
+    n           = schedule_strip(c->g, n);
+    node_view v = graph_view(c->g, n);
+    if (v.op == NODE_MUL && !(c->stored[n]))
+        return factors(c, v.child[0], factor, count) && factors(c, graph_view(c->g, n).child[1], factor, count);
+    if (v.op == NODE_NEG) {
+        node operand = v.child[0];
+        if (*count == MAX_FACTORS)
+            return false;
+        factor[(*count)++] = graph_float(c->g, -1);
+        return factors(c, operand, factor, count);
+    }
+    if (*count == MAX_FACTORS)
+        return false;
+    factor[(*count)++] = n;
+    return true;
+}
+
+static node multiply(scheduler *c, const node *factor, unsigned count, unsigned group, unsigned wanted) {
+    node n = NODE_NONE;
+    for (unsigned i = 0; i < count; i++)
+        if ((group >> i & 1) == wanted)
+            n = n ? graph_mul(c->g, n, factor[i]) : factor[i];
+    return n;
+}
+
+/* Can matrices be read through this gather as it stands? Its index expressions are plain indices, or depend on
+ * batch indices only. */
+static bool readable(const scheduler *c, node gather, index_set batch) {
+    node_view v    = graph_view(c->g, gather);
+    index_set seen = graph_view(c->g, v.child[0]).free;
+    for (unsigned i = 0; i + 1 < v.child_count; i++)
+        seen &= ~bit(v.substituted[i]);
+    for (unsigned i = 0; i + 1 < v.child_count; i++) {
+        node_view e = graph_view(c->g, v.child[i + 1]);
+        if (e.op == NODE_INDEX) {
+            if (e.free & seen & ~batch)
+                return false; /* a diagonal */
+            seen |= e.free;
+        } else if (e.free & ~batch) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void store_factor(scheduler *c, node factor, index_set batch) {
+    node_view v = graph_view(c->g, factor);
+    if (v.op == NODE_GATHER && !c->stored[factor] && readable(c, factor, batch)) {
+        node base = schedule_strip(c->g, v.child[0]);
+        /* store the base unless that is a larger tensor than what is read of it */
+        if (c->stored[base] || graph_space(c->g, graph_view(c->g, base).free) <= graph_space(c->g, v.free)) {
+            c->stored[base] = 1;
+            return;
+        }
+    }
+    c->stored[factor] = 1;
+}
+
+static int64_t storing_cost(const scheduler *c, node n) {
+    node_view v = graph_view(c->g, n);
+    if (c->stored[n])
+        return 0;
+    if (v.op == NODE_GATHER && c->stored[schedule_strip(c->g, v.child[0])])
+        return 0;
+    return graph_space(c->g, v.free);
+}
+
+product *schedule_match_product(scheduler *c, node reduce) {
+    node_view v = graph_view(c->g, reduce);
+    if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT || !schedule_is_true(c->g, v.child[0]))
+        return NULL;
+    index_set vars = v.vars, free_indices = v.free;
+    node      factor[MAX_FACTORS];
+    unsigned  count = 0;
+    if (!factors(c, v.child[1], factor, &count) || count < 2)
+        return NULL;
+    int64_t  best_cost  = INT64_MAX;
+    unsigned best_group = 0;
+    for (unsigned group = 1; group < 1u << count; group += 2) { /* factor 0 is always in group 1 */
+        index_set in[2] = {0, 0};
+        int64_t   cost  = 0;
+        node      only[2] = {NODE_NONE, NODE_NONE};
+        unsigned  size[2] = {0, 0};
+        for (unsigned i = 0; i < count; i++) {
+            unsigned side = group >> i & 1;
+            in[side] |= graph_view(c->g, factor[i]).free;
+            only[side] = factor[i];
+            size[side]++;
+        }
+        if (!size[0] || (in[0] & in[1] & vars) != vars)
+            continue;
+        for (unsigned side = 0; side < 2; side++)
+            cost += size[side] == 1 ? storing_cost(c, only[side]) : graph_space(c->g, in[side]);
+        int64_t rows = graph_space(c->g, free_indices & in[0] & ~in[1]);
+        int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0]);
+        if (rows < LEAST_SIDE || columns < LEAST_SIDE || rows * columns * graph_space(c->g, vars) < LEAST_WORK)
+            continue;
+        if (cost < best_cost) {
+            best_cost  = cost;
+            best_group = group;
+        }
+    }
+    if (!best_group)
+        return NULL;
+    product *p   = schedule_allocate(1, sizeof *p);
+    p->factor[0] = multiply(c, factor, count, best_group, 1);
+    p->factor[1] = multiply(c, factor, count, best_group, 0);
+    schedule_fit_nodes(c);
+    for (unsigned i = 0; i < 2; i++)
+        p->factor[i] = schedule_strip(c->g, p->factor[i]);
+    index_set in[2];
+    for (unsigned i = 0; i < 2; i++)
+        in[i] = graph_view(c->g, p->factor[i]).free;
+    if ((in[0] & in[1] & vars) != vars) { /* a factor folded away */
+        free(p);
+        return NULL;
+    }
+    p->inner   = vars;
+    p->batch   = free_indices & in[0] & in[1];
+    p->rows    = free_indices & in[0] & ~in[1];
+    p->columns = free_indices & in[1] & ~in[0];
+    /* one order for all results: rows hold the earlier index */
+    if ((p->columns & -p->columns) < (p->rows & -p->rows)) {
+        node      factor0 = p->factor[0];
+        index_set rows    = p->rows;
+        p->factor[0]      = p->factor[1];
+        p->factor[1]      = factor0;
+        p->rows           = p->columns;
+        p->columns        = rows;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        store_factor(c, p->factor[i], p->batch);
+    return p;
+}
+
+/* An operand as it lies in memory: for each index of the product its stride (0: it does not move the operand), and
+ * what offsets the batch adds. */
+typedef struct operand {
+    uint32_t buffer;
+    int64_t  stride[GRAPH_INDICES];
+    unsigned offset_count;
+    node     offset[TENSOR_RANK];
+    int64_t  offset_stride[TENSOR_RANK];
+} operand;
+
+static operand read_operand(scheduler *c, node factor) {
+    operand   o    = {0};
+    node      base = factor;
+    node_view v    = graph_view(c->g, factor);
+    bool      through = v.op == NODE_GATHER && !c->stored[factor];
+    if (through)
+        base = schedule_strip(c->g, v.child[0]);
+    o.buffer        = c->s->buffer_of[base];
+    const buffer *b = &c->s->buffer[o.buffer];
+    for (unsigned a = 0; a < b->rank; a++) {
+        node value = NODE_NONE;
+        for (unsigned i = 0; through && i + 1 < v.child_count; i++)
+            if (v.substituted[i] == b->axis[a])
+                value = v.child[i + 1];
+        if (!value) {
+            o.stride[b->axis[a]] += b->stride[a];
+            continue;
+        }
+        node_view e = graph_view(c->g, value);
+        if (e.op == NODE_INDEX) {
+            o.stride[__builtin_ctzll(e.vars)] += b->stride[a];
+        } else {
+            o.offset[o.offset_count]          = value;
+            o.offset_stride[o.offset_count++] = b->stride[a];
+        }
+    }
+    return o;
+}
+
+/* The indices of a set by decreasing stride; those of extent 1 are left out. */
+static axis_order by_stride(const scheduler *c, const operand *o, index_set set) {
+    axis_order order = {0};
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if (set >> i & 1 && graph_index_extent(c->g, (index_id)i) > 1 && order.rank < TENSOR_RANK) {
+            unsigned at = order.rank++;
+            for (; at > 0 && o->stride[order.index[at - 1]] < o->stride[i]; at--)
+                order.index[at] = order.index[at - 1];
+            order.index[at] = (index_id)i;
+        }
+    return order;
+}
+
+/* From which position on do the indices move like a single one? */
+static unsigned collapses_from(const scheduler *c, const operand *o, const axis_order *order) {
+    unsigned from = order->rank;
+    while (from > 1 && o->stride[order->index[from - 2]] ==
+                           o->stride[order->index[from - 1]] * graph_index_extent(c->g, order->index[from - 1]))
+        from--;
+    return order->rank ? from - 1 : 0;
+}
+
+static int64_t stride_of(const operand *o, const axis_order *order) {
+    return order->rank ? o->stride[order->index[order->rank - 1]] : 1;
+}
+
+static bool collapses(const scheduler *c, const operand *o, const axis_order *order) {
+    return collapses_from(c, o, order) == 0;
+}
+
+/* A copy of the operand with batch, then its own side, then inner, each in the given order. */
+static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side, const axis_order *inner) {
+    axis_order order = {0};
+    const axis_order *part[3] = {batch, side, inner};
+    index_set  needed = graph_view(c->g, factor).free;
+    for (unsigned p = 0; p < 3; p++)
+        for (unsigned i = 0; i < part[p]->rank; i++)
+            if (needed & bit(part[p]->index[i]))
+                order.index[order.rank++] = part[p]->index[i];
+    uint32_t target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &order);
+    schedule_emit_copy(c, factor, target);
+    operand o = {.buffer = target};
+    for (unsigned i = 0; i < order.rank; i++)
+        o.stride[order.index[i]] = c->s->buffer[target].stride[i];
+    return o;
+}
+
+static matrix as_matrix(scheduler *c, const operand *o, index_set batch, int64_t row_stride, int64_t column_stride) {
+    matrix m = {.buffer = o->buffer, .row_stride = row_stride, .column_stride = column_stride, .offset_count = o->offset_count};
+    memcpy(m.offset, o->offset, sizeof m.offset);
+    memcpy(m.offset_stride, o->offset_stride, sizeof m.offset_stride);
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if (batch >> i & 1 && o->stride[i] && graph_index_extent(c->g, (index_id)i) > 1) {
+            m.offset[m.offset_count]          = graph_index_value(c->g, (index_id)i);
+            m.offset_stride[m.offset_count++] = o->stride[i];
+        }
+    return m;
+}
+
+static index_set set_of(const axis_order *order) {
+    index_set set = 0;
+    for (unsigned i = 0; i < order->rank; i++)
+        set |= bit(order->index[i]);
+    return set;
+}
+
+static void append(axis_order *order, const axis_order *more) {
+    for (unsigned i = 0; i < more->rank; i++)
+        order->index[order->rank++] = more->index[i];
+}
+
+void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
+    const product *p    = c->product[n];
+    operand        a    = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
+    axis_order     rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
+    axis_order     inner = by_stride(c, &a, p->inner), other = by_stride(c, &b, p->inner);
+    axis_order     batch = by_stride(c, &a, p->batch);
+
+    /* inner indices must move both operands alike; copy the smaller where they do not */
+    bool a_good = collapses(c, &a, &inner), b_good = collapses(c, &b, &other);
+    bool agree = memcmp(inner.index, other.index, inner.rank * sizeof inner.index[0]) == 0;
+    if (a_good && b_good && !agree) {
+        if (graph_space(c->g, p->rows) < graph_space(c->g, p->columns))
+            a_good = false;
+        else
+            b_good = false;
+    }
+    if (!a_good && b_good)
+        inner = other;
+    bool copy_a = !a_good, copy_b = !b_good;
+    unsigned peel_rows = collapses_from(c, &a, &rows), peel_columns = collapses_from(c, &b, &columns);
+    /* one of the two strides of each operand must be 1 */
+    if (!copy_a && stride_of(&a, &inner) != 1 && stride_of(&a, &rows) != 1 && inner.rank && rows.rank)
+        copy_a = true;
+    if (!copy_b && stride_of(&b, &inner) != 1 && stride_of(&b, &columns) != 1 && inner.rank && columns.rank)
+        copy_b = true;
+    if (copy_a) {
+        a         = copy_operand(c, p->factor[0], &batch, &rows, &inner);
+        peel_rows = 0;
+    }
+    if (copy_b) {
+        b            = copy_operand(c, p->factor[1], &batch, &columns, &inner);
+        peel_columns = 0;
+    }
+
+    axis_order peeled_rows = {0}, kept_rows = {0}, peeled_columns = {0}, kept_columns = {0}, layout = {0}, items = {0};
+    for (unsigned i = 0; i < rows.rank; i++) {
+        axis_order *to         = i < peel_rows ? &peeled_rows : &kept_rows;
+        to->index[to->rank++] = rows.index[i];
+    }
+    for (unsigned i = 0; i < columns.rank; i++) {
+        axis_order *to         = i < peel_columns ? &peeled_columns : &kept_columns;
+        to->index[to->rank++] = columns.index[i];
+    }
+    append(&items, &batch);
+    append(&items, &peeled_rows);
+    append(&items, &peeled_columns);
+    append(&layout, &batch);
+    append(&layout, &rows);
+    append(&layout, &columns);
+
+    uint32_t target = forced_target != NO_BUFFER ? forced_target : schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &layout);
+    c->s->buffer_of[n] = target;
+    operand result     = {.buffer = target};
+    for (unsigned i = 0; i < c->s->buffer[target].rank; i++)
+        result.stride[c->s->buffer[target].axis[i]] = c->s->buffer[target].stride[i];
+
+    int64_t   row_count = graph_space(c->g, set_of(&kept_rows)), column_count = graph_space(c->g, set_of(&kept_columns));
+    index_set loops = set_of(&items);
+    matrix    ma = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner), inner.rank ? stride_of(&a, &inner) : 1);
+    matrix    mb = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count, kept_columns.rank ? stride_of(&b, &kept_columns) : 1);
+    matrix    mc = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
+    schedule_fit_nodes(c);
+
+    step *t        = schedule_add_step(c);
+    t->kind        = STEP_PRODUCT;
+    t->node        = n;
+    t->a           = ma;
+    t->b           = mb;
+    t->c           = mc;
+    t->rows        = row_count;
+    t->columns     = column_count;
+    t->inner       = graph_space(c->g, p->inner);
+    t->batch_count = items.rank;
+    memcpy(t->batch, items.index, items.rank * sizeof items.index[0]);
+    t->items = graph_space(c->g, loops);
+    t->work  = 2 * t->rows * t->columns * t->inner * t->items;
+}
