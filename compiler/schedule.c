@@ -44,18 +44,19 @@ void schedule_fit_nodes(scheduler *c) {
     size_t needed = graph_node_count(c->g) + 1;
     if (needed <= c->node_capacity)
         return;
-    size_t more      = needed * 2;
-    c->stored        = resize(c->stored, c->node_capacity, more, sizeof *c->stored);
-    c->done          = resize(c->done, c->node_capacity, more, sizeof *c->done);
-    c->inside        = resize(c->inside, c->node_capacity, more, sizeof *c->inside);
-    c->product       = resize(c->product, c->node_capacity, more, sizeof *c->product);
-    c->s->buffer_of  = resize(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
+    size_t more     = needed * 2;
+    c->stored       = resize(c->stored, c->node_capacity, more, sizeof *c->stored);
+    c->done         = resize(c->done, c->node_capacity, more, sizeof *c->done);
+    c->inside       = resize(c->inside, c->node_capacity, more, sizeof *c->inside);
+    c->product      = resize(c->product, c->node_capacity, more, sizeof *c->product);
+    c->s->buffer_of = resize(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
     for (size_t i = c->node_capacity; i < more; i++)
         c->s->buffer_of[i] = NO_BUFFER;
     c->node_capacity = more;
 }
 
-uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element, const axis_order *order) {
+uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element,
+                             const axis_order *order) {
     schedule *s = c->s;
     if (s->buffer_count == c->buffer_capacity) {
         size_t more        = c->buffer_capacity ? c->buffer_capacity * 2 : 256;
@@ -63,7 +64,12 @@ uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, 
         c->buffer_capacity = more;
     }
     buffer *b = &s->buffer[s->buffer_count];
-    *b        = (buffer){.place = place, .number = number, .element = element, .rank = order->rank, .elements = 1, .first_use = UINT32_MAX};
+    *b        = (buffer){.place     = place,
+                         .number    = number,
+                         .element   = element,
+                         .rank      = order->rank,
+                         .elements  = 1,
+                         .first_use = UINT32_MAX};
     for (unsigned i = order->rank; i-- > 0;) {
         b->axis[i]   = order->index[i];
         b->stride[i] = b->elements;
@@ -79,8 +85,8 @@ step *schedule_add_step(scheduler *c) {
         s->step          = resize(s->step, c->step_capacity, more, sizeof *s->step);
         c->step_capacity = more;
     }
-    step *t  = &s->step[s->step_count++];
-    *t       = (step){.split = GRAPH_INDICES, .items = 1};
+    step *t = &s->step[s->step_count++];
+    *t      = (step){.split = GRAPH_INDICES, .items = 1};
     return t;
 }
 
@@ -88,9 +94,9 @@ step *schedule_add_step(scheduler *c) {
 static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
         return seen[n] == 2;
-    seen[n]       = 1;
-    node_view v   = graph_view(c->g, n);
-    bool      dep = v.op == NODE_PREVIOUS && v.scan_label == label;
+    seen[n]     = 1;
+    node_view v = graph_view(c->g, n);
+    bool dep    = v.op == NODE_PREVIOUS && v.scan_label == label;
     for (unsigned i = 0; i < v.child_count; i++)
         dep |= mark_inside(c, v.child[i], label, seen);
     if (dep) {
@@ -167,14 +173,14 @@ static bool always_stored(node_op op) {
 enum { REPEAT_LIMIT = 32, BROADCAST_COST = 16, BROADCAST_RATIO = 4 };
 
 static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
-    unsigned *cost  = schedule_allocate(count + 1, sizeof *cost);
-    unsigned *uses  = schedule_allocate(count + 1, sizeof *uses);
-    int64_t  *space = schedule_allocate(count + 1, sizeof *space); /* of the largest user */
+    unsigned *cost = schedule_allocate(count + 1, sizeof *cost);
+    unsigned *uses = schedule_allocate(count + 1, sizeof *uses);
+    int64_t *space = schedule_allocate(count + 1, sizeof *space); /* of the largest user */
     for (size_t n = 1; n <= count; n++) {
         if (!mark[n])
             continue;
-        node_view v    = graph_view(c->g, (node)n);
-        int64_t   here = graph_space(c->g, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
+        node_view v  = graph_view(c->g, (node)n);
+        int64_t here = graph_space(c->g, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
         for (unsigned i = 0; i < v.child_count; i++) {
             node child = v.child[i];
             uses[child]++;
@@ -237,8 +243,8 @@ static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan)
 static void require(scheduler *c, node n) {
     if (c->done[n])
         return;
-    c->done[n]   = 1;
-    node_view v  = graph_view(c->g, n);
+    c->done[n]  = 1;
+    node_view v = graph_view(c->g, n);
     if (v.op == NODE_TENSOR)
         return;
     if (c->product[n]) {
@@ -249,8 +255,8 @@ static void require(scheduler *c, node n) {
             require(c, factor);
         }
         for (unsigned i = 0; i < 2; i++) { /* offsets may read integer tensors or stored index values */
-            size_t   count = graph_node_count(c->g);
-            uint8_t *seen  = schedule_allocate(count + 1, 1);
+            size_t count  = graph_node_count(c->g);
+            uint8_t *seen = schedule_allocate(count + 1, 1);
             if (!c->stored[c->product[n]->factor[i]])
                 require_children(c, c->product[n]->factor[i], seen, 0);
             free(seen);
@@ -269,10 +275,10 @@ static void require(scheduler *c, node n) {
 
 static void add_tensors(scheduler *c) {
     for (uint32_t i = 0; i < graph_tensor_count(c->g); i++) {
-        const tensor *t     = graph_tensor(c->g, i);
-        axis_order    order = {.rank = t->rank};
+        const tensor *t  = graph_tensor(c->g, i);
+        axis_order order = {.rank = t->rank};
         memcpy(order.index, t->index, sizeof order.index);
-        element_type element       = t->type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_FLOAT;
+        element_type element     = t->type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_FLOAT;
         c->s->buffer_of[t->node] = schedule_add_buffer(c, PLACE_TENSOR, i, element, &order);
         c->stored[t->node]       = 1;
         c->done[t->node]         = 1;
@@ -281,17 +287,18 @@ static void add_tensors(scheduler *c) {
 
 static void add_outputs(scheduler *c) {
     for (uint32_t i = 0; i < graph_output_count(c->g); i++) {
-        const output *o = graph_output(c->g, i);
-        node          n = schedule_strip(c->g, o->node);
+        const output *o  = graph_output(c->g, i);
+        node n           = schedule_strip(c->g, o->node);
         axis_order order = {.rank = o->rank};
         memcpy(order.index, o->index, sizeof order.index);
-        uint32_t  target = schedule_add_buffer(c, PLACE_OUTPUT, i, ELEMENT_FLOAT, &order);
-        index_set axes   = 0;
+        uint32_t target = schedule_add_buffer(c, PLACE_OUTPUT, i, ELEMENT_FLOAT, &order);
+        index_set axes  = 0;
         for (unsigned k = 0; k < o->rank; k++)
             axes |= (index_set)1 << o->index[k];
         node_view v = graph_view(c->g, n);
         /* a stored sum that nobody has scheduled yet is written where it is wanted */
-        bool direct = c->stored[n] && !c->done[n] && v.free == axes && v.type == TYPE_FLOAT && v.op == NODE_REDUCE && !c->product[n];
+        bool direct = c->stored[n] && !c->done[n] && v.free == axes && v.type == TYPE_FLOAT && v.op == NODE_REDUCE &&
+                      !c->product[n];
         if (direct) {
             uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
             require_children(c, n, seen, 0);
@@ -317,8 +324,8 @@ schedule *schedule_graph(graph *g, bool share_workspace) {
     scheduler c = {.s = s, .g = g};
     schedule_fit_nodes(&c);
     add_tensors(&c);
-    size_t   count = graph_node_count(g);
-    uint8_t *mark  = reachable(g);
+    size_t count  = graph_node_count(g);
+    uint8_t *mark = reachable(g);
     mark_scans(&c, mark, count);
     choose_stored(&c, mark, count);
     choose_products(&c, mark, count);

@@ -15,8 +15,8 @@ typedef struct reading {
 typedef struct visitor {
     const scheduler *c;
     void (*visit)(void *, const load *);
-    void    *context;
-    node     root;
+    void *context;
+    node root;
     unsigned budget; /* a heuristic may look at a part of a very large expression */
 } visitor;
 
@@ -41,7 +41,7 @@ static index_set through(const index_set *map, index_set set) {
 
 static void report(visitor *w, uint32_t number, const reading *r) {
     const buffer *b = &w->c->s->buffer[number];
-    load          l = {.buffer = number};
+    load l          = {.buffer = number};
     for (unsigned a = 0; a < b->rank; a++) {
         index_set moves = r->moves[b->axis[a]];
         l.all |= moves;
@@ -87,14 +87,14 @@ void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, cons
 
 typedef struct order_search {
     const scheduler *c;
-    index_set        axes;
-    int64_t          best;
-    axis_order       seen;
+    index_set axes;
+    int64_t best;
+    axis_order seen;
 } order_search;
 
 static void consider_order(void *context, const load *l) {
-    order_search *o     = context;
-    int64_t       space = graph_space(o->c->g, l->all & o->axes);
+    order_search *o = context;
+    int64_t space   = graph_space(o->c->g, l->all & o->axes);
     if (space > o->best) {
         o->best = space;
         o->seen = l->seen;
@@ -106,7 +106,7 @@ axis_order schedule_order(const scheduler *c, node n, index_set axes) {
     order_search o = {.c = c, .axes = axes};
     schedule_visit_loads(c, n, consider_order, &o);
     axis_order order = {0};
-    index_set  inner = 0;
+    index_set inner  = 0;
     for (unsigned i = 0; i < o.seen.rank; i++)
         inner |= (index_set)1 << o.seen.index[i];
     for (unsigned i = 0; i < graph_index_count(c->g) && order.rank < TENSOR_RANK; i++)
@@ -124,13 +124,13 @@ axis_order schedule_order(const scheduler *c, node n, index_set axes) {
 
 typedef struct vote_search {
     const scheduler *c;
-    index_set        among;
-    int64_t          vote[GRAPH_INDICES];
+    index_set among;
+    int64_t vote[GRAPH_INDICES];
 } vote_search;
 
 static void cast_vote(void *context, const load *l) {
-    vote_search *v     = context;
-    int64_t      space = graph_space(v->c->g, l->all & v->among);
+    vote_search *v = context;
+    int64_t space  = graph_space(v->c->g, l->all & v->among);
     for (unsigned i = 0; i < GRAPH_INDICES; i++)
         if (l->unit >> i & 1)
             v->vote[i] += space < INT64_MAX / 64 ? space : INT64_MAX / 64;
@@ -144,8 +144,9 @@ index_id schedule_innermost(const scheduler *c, node n, index_set among, int64_t
     for (unsigned i = 0; i < graph_index_count(c->g); i++) {
         if (!(among >> i & 1))
             continue;
-        bool more = best == GRAPH_INDICES || v.vote[i] > v.vote[best] ||
-                    (v.vote[i] == v.vote[best] && graph_index_extent(c->g, (index_id)i) > graph_index_extent(c->g, best));
+        bool more =
+            best == GRAPH_INDICES || v.vote[i] > v.vote[best] ||
+            (v.vote[i] == v.vote[best] && graph_index_extent(c->g, (index_id)i) > graph_index_extent(c->g, best));
         if (more)
             best = (index_id)i;
     }

@@ -63,7 +63,7 @@ static uint64_t bytes_of(const buffer *b) {
 }
 
 typedef struct placed {
-    buffer  *buffer;
+    buffer *buffer;
     uint64_t bytes;
 } placed;
 
@@ -92,7 +92,7 @@ void schedule_place(schedule *s, bool share) {
     }
     free(seen);
     /* the largest first, each at the lowest place that is free for as long as it lives */
-    placed  *item  = schedule_allocate(s->buffer_count, sizeof *item);
+    placed *item   = schedule_allocate(s->buffer_count, sizeof *item);
     placed **alive = schedule_allocate(s->buffer_count, sizeof *alive);
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->buffer_count; i++)
@@ -100,7 +100,7 @@ void schedule_place(schedule *s, bool share) {
             item[count++] = (placed){&s->buffer[i], bytes_of(&s->buffer[i])};
     qsort(item, count, sizeof *item, larger_first);
     for (uint32_t i = 0; i < count; i++) {
-        buffer  *b      = item[i].buffer;
+        buffer *b       = item[i].buffer;
         uint64_t offset = 0;
         uint32_t others = 0;
         for (uint32_t k = 0; k < i; k++)

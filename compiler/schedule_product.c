@@ -87,17 +87,17 @@ product *schedule_match_product(scheduler *c, node reduce) {
     if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT || !schedule_is_true(c->g, v.child[0]))
         return NULL;
     index_set vars = v.vars, free_indices = v.free;
-    node      factor[MAX_FACTORS];
-    unsigned  count = 0;
+    node factor[MAX_FACTORS];
+    unsigned count = 0;
     if (!factors(c, v.child[1], factor, &count) || count < 2)
         return NULL;
-    int64_t  best_cost  = INT64_MAX;
+    int64_t best_cost   = INT64_MAX;
     unsigned best_group = 0;
     for (unsigned group = 1; group < 1u << count; group += 2) { /* factor 0 is always in group 1 */
-        index_set in[2] = {0, 0};
-        int64_t   cost  = 0;
-        node      only[2] = {NODE_NONE, NODE_NONE};
-        unsigned  size[2] = {0, 0};
+        index_set in[2]  = {0, 0};
+        int64_t cost     = 0;
+        node only[2]     = {NODE_NONE, NODE_NONE};
+        unsigned size[2] = {0, 0};
         for (unsigned i = 0; i < count; i++) {
             unsigned side = group >> i & 1;
             in[side] |= graph_view(c->g, factor[i]).free;
@@ -108,7 +108,7 @@ product *schedule_match_product(scheduler *c, node reduce) {
             continue;
         for (unsigned side = 0; side < 2; side++)
             cost += size[side] == 1 ? storing_cost(c, only[side]) : graph_space(c->g, in[side]);
-        int64_t rows = graph_space(c->g, free_indices & in[0] & ~in[1]);
+        int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1]);
         int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0]);
         if (rows < LEAST_SIDE || columns < LEAST_SIDE || rows * columns * graph_space(c->g, vars) < LEAST_WORK)
             continue;
@@ -138,12 +138,12 @@ product *schedule_match_product(scheduler *c, node reduce) {
     p->columns = free_indices & in[1] & ~in[0];
     /* one order for all results: rows hold the earlier index */
     if ((p->columns & -p->columns) < (p->rows & -p->rows)) {
-        node      factor0 = p->factor[0];
-        index_set rows    = p->rows;
-        p->factor[0]      = p->factor[1];
-        p->factor[1]      = factor0;
-        p->rows           = p->columns;
-        p->columns        = rows;
+        node factor0   = p->factor[0];
+        index_set rows = p->rows;
+        p->factor[0]   = p->factor[1];
+        p->factor[1]   = factor0;
+        p->rows        = p->columns;
+        p->columns     = rows;
     }
     for (unsigned i = 0; i < 2; i++)
         store_factor(c, p->factor[i], p->batch);
@@ -154,17 +154,17 @@ product *schedule_match_product(scheduler *c, node reduce) {
  * what offsets the batch adds. */
 typedef struct operand {
     uint32_t buffer;
-    int64_t  stride[GRAPH_INDICES];
+    int64_t stride[GRAPH_INDICES];
     unsigned offset_count;
-    node     offset[TENSOR_RANK];
-    int64_t  offset_stride[TENSOR_RANK];
+    node offset[TENSOR_RANK];
+    int64_t offset_stride[TENSOR_RANK];
 } operand;
 
 static operand read_operand(scheduler *c, node factor) {
-    operand   o    = {0};
-    node      base = factor;
-    node_view v    = graph_view(c->g, factor);
-    bool      through = v.op == NODE_GATHER && !c->stored[factor];
+    operand o    = {0};
+    node base    = factor;
+    node_view v  = graph_view(c->g, factor);
+    bool through = v.op == NODE_GATHER && !c->stored[factor];
     if (through)
         base = schedule_strip(c->g, v.child[0]);
     o.buffer        = c->s->buffer_of[base];
@@ -220,10 +220,11 @@ static bool collapses(const scheduler *c, const operand *o, const axis_order *or
 }
 
 /* A copy of the operand with batch, then its own side, then inner, each in the given order. */
-static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side, const axis_order *inner) {
-    axis_order order = {0};
+static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side,
+                            const axis_order *inner) {
+    axis_order order          = {0};
     const axis_order *part[3] = {batch, side, inner};
-    index_set  needed = graph_view(c->g, factor).free;
+    index_set needed          = graph_view(c->g, factor).free;
     for (unsigned p = 0; p < 3; p++)
         for (unsigned i = 0; i < part[p]->rank; i++)
             if (needed & bit(part[p]->index[i]))
@@ -237,7 +238,8 @@ static operand copy_operand(scheduler *c, node factor, const axis_order *batch, 
 }
 
 static matrix as_matrix(scheduler *c, const operand *o, index_set batch, int64_t row_stride, int64_t column_stride) {
-    matrix m = {.buffer = o->buffer, .row_stride = row_stride, .column_stride = column_stride, .offset_count = o->offset_count};
+    matrix m = {
+        .buffer = o->buffer, .row_stride = row_stride, .column_stride = column_stride, .offset_count = o->offset_count};
     memcpy(m.offset, o->offset, sizeof m.offset);
     memcpy(m.offset_stride, o->offset_stride, sizeof m.offset_stride);
     for (unsigned i = 0; i < graph_index_count(c->g); i++)
@@ -261,11 +263,11 @@ static void append(axis_order *order, const axis_order *more) {
 }
 
 void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
-    const product *p    = c->product[n];
-    operand        a    = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
-    axis_order     rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
-    axis_order     inner = by_stride(c, &a, p->inner), other = by_stride(c, &b, p->inner);
-    axis_order     batch = by_stride(c, &a, p->batch);
+    const product *p = c->product[n];
+    operand a = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
+    axis_order rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
+    axis_order inner = by_stride(c, &a, p->inner), other = by_stride(c, &b, p->inner);
+    axis_order batch = by_stride(c, &a, p->batch);
 
     /* inner indices must move both operands alike; copy the smaller where they do not */
     bool a_good = collapses(c, &a, &inner), b_good = collapses(c, &b, &other);
@@ -296,11 +298,11 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
 
     axis_order peeled_rows = {0}, kept_rows = {0}, peeled_columns = {0}, kept_columns = {0}, layout = {0}, items = {0};
     for (unsigned i = 0; i < rows.rank; i++) {
-        axis_order *to         = i < peel_rows ? &peeled_rows : &kept_rows;
+        axis_order *to        = i < peel_rows ? &peeled_rows : &kept_rows;
         to->index[to->rank++] = rows.index[i];
     }
     for (unsigned i = 0; i < columns.rank; i++) {
-        axis_order *to         = i < peel_columns ? &peeled_columns : &kept_columns;
+        axis_order *to        = i < peel_columns ? &peeled_columns : &kept_columns;
         to->index[to->rank++] = columns.index[i];
     }
     append(&items, &batch);
@@ -310,17 +312,20 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     append(&layout, &rows);
     append(&layout, &columns);
 
-    uint32_t target = forced_target != NO_BUFFER ? forced_target : schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &layout);
+    uint32_t target =
+        forced_target != NO_BUFFER ? forced_target : schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &layout);
     c->s->buffer_of[n] = target;
     operand result     = {.buffer = target};
     for (unsigned i = 0; i < c->s->buffer[target].rank; i++)
         result.stride[c->s->buffer[target].axis[i]] = c->s->buffer[target].stride[i];
 
-    int64_t   row_count = graph_space(c->g, set_of(&kept_rows)), column_count = graph_space(c->g, set_of(&kept_columns));
+    int64_t row_count = graph_space(c->g, set_of(&kept_rows)), column_count = graph_space(c->g, set_of(&kept_columns));
     index_set loops = set_of(&items);
-    matrix    ma = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner), inner.rank ? stride_of(&a, &inner) : 1);
-    matrix    mb = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count, kept_columns.rank ? stride_of(&b, &kept_columns) : 1);
-    matrix    mc = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
+    matrix ma       = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner),
+                          inner.rank ? stride_of(&a, &inner) : 1);
+    matrix mb       = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count,
+                          kept_columns.rank ? stride_of(&b, &kept_columns) : 1);
+    matrix mc       = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
     schedule_fit_nodes(c);
 
     step *t        = schedule_add_step(c);

@@ -1,0 +1,388 @@
+/* Loop nests. A pointwise node is stored element by element; a reduction either keeps a register for each element
+ * (when its innermost loop is one it binds) or a row of results in memory (when walking along a result's axis is
+ * what walks through memory); a sum whose domain says `index == expression` is scattered; a scan keeps its state in
+ * the buffer of its result. */
+#include "schedule_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENOUGH_ITEMS = 64, SPLIT_BELOW = 16 };
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+static statement *new_statement(statement_kind kind) {
+    statement *s = schedule_allocate(1, sizeof *s);
+    s->kind      = kind;
+    s->scatter   = GRAPH_INDICES;
+    return s;
+}
+
+static void append(statement **list, statement *more) {
+    while (*list)
+        list = &(*list)->next;
+    *list = more;
+}
+
+/* Loops over the indices in order, outermost first, around body. */
+static statement *loops(const scheduler *c, const axis_order *order, bool parallel, statement *body) {
+    for (unsigned i = order->rank; i-- > 0;) {
+        if (c->fixed >> order->index[i] & 1)
+            continue;
+        statement *s = new_statement(STATEMENT_FOR);
+        s->index     = order->index[i];
+        s->parallel  = parallel;
+        s->body      = body;
+        body         = s;
+    }
+    return body;
+}
+
+static axis_order without(const axis_order *order, index_set set) {
+    axis_order rest = {0};
+    for (unsigned i = 0; i < order->rank; i++)
+        if (!(set >> order->index[i] & 1))
+            rest.index[rest.rank++] = order->index[i];
+    return rest;
+}
+
+static axis_order in_id_order(const scheduler *c, index_set set) {
+    axis_order order = {0};
+    for (unsigned i = 0; i < graph_index_count(c->g) && order.rank < TENSOR_RANK; i++)
+        if (set >> i & 1)
+            order.index[order.rank++] = (index_id)i;
+    return order;
+}
+
+static statement *store(uint32_t target, node value) {
+    statement *s = new_statement(STATEMENT_STORE);
+    s->target    = target;
+    s->value     = value;
+    return s;
+}
+
+/* The statements that compute one node with the loops over c->fixed already open, and how its outer loops may be
+ * shared among threads. */
+typedef struct nest {
+    statement *body;
+    index_id split;
+} nest;
+
+static node identity(scheduler *c, node_view v) {
+    switch (v.reduction) {
+    case REDUCE_SUM:
+        return v.type == TYPE_INT ? graph_int(c->g, 0) : graph_float(c->g, 0);
+    case REDUCE_PRODUCT:
+        return v.type == TYPE_INT ? graph_int(c->g, 1) : graph_float(c->g, 1);
+    case REDUCE_MAX:
+        return v.type == TYPE_INT ? graph_int(c->g, INT32_MIN) : graph_float(c->g, -__builtin_inf());
+    case REDUCE_MIN:
+        return v.type == TYPE_INT ? graph_int(c->g, INT32_MAX) : graph_float(c->g, __builtin_inf());
+    default:
+        return graph_bool(c->g, v.reduction == REDUCE_ALL);
+    }
+}
+
+static statement *accumulate(uint32_t target, node n, node_view v, node domain, index_id scatter, node to) {
+    statement *s  = new_statement(STATEMENT_ACCUMULATE);
+    s->target     = target;
+    s->value      = n;
+    s->reduction  = v.reduction;
+    s->domain     = domain;
+    s->summand    = v.child[1];
+    s->scatter    = scatter;
+    s->scatter_to = to;
+    return s;
+}
+
+/* Splits `v == e` off a domain, where v is a free index of the result that nothing else depends on. */
+static node split_scatter(scheduler *c, node domain, index_set result, index_set elsewhere, index_id *scatter,
+                          node *to) {
+    node_view d = graph_view(c->g, domain);
+    if (d.op == NODE_EQUAL) {
+        for (unsigned side = 0; side < 2; side++) {
+            node_view v = graph_view(c->g, d.child[side]), e = graph_view(c->g, d.child[1 - side]);
+            if (v.op == NODE_INDEX && (v.free & result) && !(e.free & v.free) && !(elsewhere & v.free) &&
+                e.type == TYPE_INT) {
+                *scatter = (index_id)__builtin_ctzll(v.free);
+                *to      = d.child[1 - side];
+                return graph_bool(c->g, true);
+            }
+        }
+        return NODE_NONE;
+    }
+    if (d.op != NODE_AND)
+        return NODE_NONE;
+    node left = d.child[0], right = d.child[1];
+    node rest = split_scatter(c, left, result, elsewhere | graph_view(c->g, right).free, scatter, to);
+    if (rest)
+        return graph_and(c->g, rest, right);
+    rest = split_scatter(c, right, result, elsewhere | graph_view(c->g, left).free, scatter, to);
+    return rest ? graph_and(c->g, left, rest) : NODE_NONE;
+}
+
+static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order, node domain, index_id scatter,
+                         node to) {
+    node_view v      = graph_view(c->g, n);
+    nest result      = {NULL, GRAPH_INDICES};
+    axis_order rest  = without(&order, bit(scatter) | c->fixed);
+    axis_order bound = in_id_order(c, v.vars);
+    result.body      = loops(c, &order, false, store(target, identity(c, v)));
+    index_id inner   = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
+    axis_order outer = without(&rest, inner == GRAPH_INDICES ? 0 : bit(inner));
+    statement *body  = accumulate(target, n, v, domain, scatter, to);
+    if (inner != GRAPH_INDICES) {
+        axis_order one = {.rank = 1, .index = {inner}};
+        body           = loops(c, &one, true, body);
+    }
+    body = loops(c, &bound, false, body);
+    append(&result.body, loops(c, &outer, false, body));
+    result.split = inner;
+    return result;
+}
+
+static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order) {
+    node_view v = graph_view(c->g, n);
+    node domain = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
+    if (domain && v.reduction == REDUCE_SUM) {
+        index_id scatter = GRAPH_INDICES;
+        node to          = NODE_NONE;
+        node rest =
+            split_scatter(c, domain, v.free & ~c->fixed, graph_view(c->g, v.child[1]).free | v.vars, &scatter, &to);
+        schedule_fit_nodes(c);
+        if (rest)
+            return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
+        v = graph_view(c->g, n);
+    }
+    index_set open   = v.free & ~c->fixed;
+    index_id inner   = schedule_innermost(c, n, open | v.vars, NULL);
+    nest result      = {NULL, GRAPH_INDICES};
+    axis_order bound = in_id_order(c, v.vars & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
+    if (inner == GRAPH_INDICES || (v.vars & bit(inner))) {
+        statement *s = new_statement(STATEMENT_REDUCE);
+        s->target    = target;
+        s->value     = n;
+        s->reduction = v.reduction;
+        s->domain    = domain;
+        s->summand   = v.child[1];
+        for (unsigned i = 0; i < bound.rank; i++)
+            s->var[s->var_count++] = bound.index[i];
+        if (inner != GRAPH_INDICES)
+            s->var[s->var_count++] = inner;
+        result.body = loops(c, &order, true, s);
+        return result;
+    }
+    axis_order one   = {.rank = 1, .index = {inner}};
+    axis_order outer = without(&order, bit(inner));
+    statement *body  = loops(c, &one, true, store(target, identity(c, v)));
+    v                = graph_view(c->g, n);
+    append(&body,
+           loops(c, &bound, false, loops(c, &one, true, accumulate(target, n, v, domain, GRAPH_INDICES, NODE_NONE))));
+    result.body     = loops(c, &outer, true, body);
+    int64_t outside = graph_space(c->g, v.free & ~c->fixed & ~bit(inner));
+    if (outside < SPLIT_BELOW)
+        result.split = inner;
+    return result;
+}
+
+static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
+    node_view v     = graph_view(c->g, n);
+    axis_order rows = without(&order, bit(v.scan_index));
+    statement *s    = new_statement(STATEMENT_TOPK);
+    s->target       = target;
+    s->value        = n;
+    s->index        = v.scan_index;
+    return (nest){loops(c, &rows, true, s), GRAPH_INDICES};
+}
+
+static element_type element_of(value_type type) {
+    return type == TYPE_FLOAT ? ELEMENT_FLOAT : type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_BOOL;
+}
+
+static nest scan_nest(scheduler *c, node n);
+
+static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
+    switch (graph_view(c->g, n).op) {
+    case NODE_REDUCE:
+        return reduce_nest(c, n, target, order);
+    case NODE_TOPK:
+        return topk_nest(c, n, target, order);
+    case NODE_SCAN:
+        return scan_nest(c, n);
+    default:
+        return (nest){loops(c, &order, true, store(target, n)), GRAPH_INDICES};
+    }
+}
+
+/* TOPK writes whole rows, so its index comes last. */
+static axis_order layout_of(const scheduler *c, node n, index_set axes) {
+    axis_order order = schedule_order(c, n, axes);
+    node_view v      = graph_view(c->g, n);
+    if (v.op == NODE_TOPK) {
+        axis_order rows         = without(&order, bit(v.scan_index));
+        rows.index[rows.rank++] = v.scan_index;
+        return rows;
+    }
+    return order;
+}
+
+static void visit_inside(const scheduler *c, node n, uint32_t label, uint8_t *seen, index_set *mixed, node *list,
+                         unsigned *count) {
+    n = schedule_strip(c->g, n);
+    if (seen[n] || !c->inside[n])
+        return;
+    seen[n]     = 1;
+    node_view v = graph_view(c->g, n);
+    if (v.op == NODE_REDUCE)
+        *mixed |= v.vars;
+    if (v.op == NODE_GATHER)
+        for (unsigned i = 0; i + 1 < v.child_count; i++)
+            *mixed |= bit(v.substituted[i]);
+    if (v.op == NODE_TOPK || v.op == NODE_SCAN)
+        *mixed |= bit(v.scan_index);
+    for (unsigned i = 0; i < v.child_count; i++)
+        visit_inside(c, v.child[i], label, seen, mixed, list, count);
+    if (c->stored[n] && c->inside[n] == label)
+        list[(*count)++] = n;
+}
+
+/* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
+ * the new state. The index that walks through memory stays innermost even where it could be outside. */
+static nest scan_nest(scheduler *c, node n) {
+    node_view v     = graph_view(c->g, n);
+    size_t count    = graph_node_count(c->g) + 1;
+    uint8_t *seen   = schedule_allocate(count, 1);
+    node *list      = schedule_allocate(count, sizeof *list);
+    unsigned stored = 0;
+    index_set mixed = 0, before = c->fixed;
+    visit_inside(c, v.child[1], v.scan_label, seen, &mixed, list, &stored);
+    free(seen);
+    index_id over   = v.scan_index;
+    index_set state = v.free & ~bit(over) & ~before;
+    index_set apart = state & ~mixed;
+    index_id inner  = schedule_innermost(c, schedule_strip(c->g, v.child[1]), apart ? apart : state, NULL);
+    if (inner != GRAPH_INDICES)
+        apart &= ~bit(inner);
+
+    axis_order outer            = in_id_order(c, apart),
+               rest             = in_id_order(c, state & ~apart & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
+    axis_order layout           = outer;
+    layout.index[layout.rank++] = over;
+    for (unsigned i = 0; i < rest.rank; i++)
+        layout.index[layout.rank++] = rest.index[i];
+    if (inner != GRAPH_INDICES)
+        layout.index[layout.rank++] = inner;
+    axis_order whole =
+        in_id_order(c, before & v.free & ~bit(over)); /* a scan inside a scan: a copy for each outer item */
+    for (unsigned i = 0; i < layout.rank; i++)
+        whole.index[whole.rank++] = layout.index[i];
+    uint32_t target      = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
+    c->s->buffer_of[n]   = target;
+    statement *step_body = NULL;
+    c->fixed             = before | apart | bit(over);
+    for (unsigned i = 0; i < stored; i++) {
+        node inside    = list[i];
+        index_set axes = graph_view(c->g, inside).free;
+        if (graph_view(c->g, inside).op == NODE_SCAN) {
+            append(&step_body, scan_nest(c, inside).body);
+            continue;
+        }
+        axis_order own  = layout_of(c, inside, axes & ~bit(over) & ~c->fixed),
+                   full = in_id_order(c, axes & c->fixed & ~bit(over));
+        for (unsigned k = 0; k < own.rank; k++)
+            full.index[full.rank++] = own.index[k];
+        uint32_t buffer_number =
+            schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(graph_view(c->g, inside).type), &full);
+        nest made               = nest_of(c, inside, buffer_number, own);
+        c->s->buffer_of[inside] = buffer_number;
+        append(&step_body, made.body);
+    }
+    free(list);
+    axis_order state_loops = rest;
+    if (inner != GRAPH_INDICES)
+        state_loops.index[state_loops.rank++] = inner;
+    v = graph_view(c->g, n);
+    append(&step_body, loops(c, &state_loops, true, store(target, schedule_strip(c->g, v.child[1]))));
+    statement *scan = new_statement(STATEMENT_FOR);
+    scan->index     = over;
+    scan->reverse   = v.reverse;
+    scan->body      = step_body;
+    c->fixed        = before;
+    return (nest){loops(c, &outer, true, scan), GRAPH_INDICES};
+}
+
+static int64_t count_work(const scheduler *c, const statement *s, int64_t times) {
+    int64_t work = 0;
+    for (; s; s = s->next) {
+        int64_t inner = times;
+        if (s->kind == STATEMENT_FOR || s->kind == STATEMENT_TOPK)
+            inner = __builtin_mul_overflow(inner, graph_index_extent(c->g, s->index), &inner) ? INT64_MAX / 4 : inner;
+        for (unsigned i = 0; i < s->var_count; i++)
+            if (__builtin_mul_overflow(inner, graph_index_extent(c->g, s->var[i]), &inner))
+                inner = INT64_MAX / 4;
+        work += s->kind == STATEMENT_FOR    ? count_work(c, s->body, inner)
+                : s->kind == STATEMENT_TOPK ? 64 * inner
+                                            : 4 * inner;
+        if (work < 0 || work > INT64_MAX / 4)
+            return INT64_MAX / 4;
+    }
+    return work;
+}
+
+static void add_nest(scheduler *c, node n, nest made) {
+    step *t  = schedule_add_step(c);
+    t->kind  = STEP_NEST;
+    t->node  = n;
+    t->body  = made.body;
+    t->split = made.split;
+    t->work  = count_work(c, made.body, 1);
+    if (made.split != GRAPH_INDICES) {
+        t->items = graph_index_extent(c->g, made.split);
+        return;
+    }
+    statement *s = made.body;
+    while (s && !s->next && s->kind == STATEMENT_FOR && s->parallel && t->items < ENOUGH_ITEMS) {
+        bool innermost = s->body && !s->body->next && s->body->kind != STATEMENT_FOR &&
+                         s->body->kind != STATEMENT_REDUCE && s->body->kind != STATEMENT_TOPK;
+        if (innermost) {
+            if (t->parallel_count == 0) { /* one loop: its range is divided */
+                t->split = s->index;
+                t->items = graph_index_extent(c->g, s->index);
+            }
+            break;
+        }
+        t->parallel_count++;
+        t->items *= graph_index_extent(c->g, s->index);
+        s = s->body;
+    }
+}
+
+void schedule_emit_nest(scheduler *c, node n, uint32_t forced_target) {
+    node_view v      = graph_view(c->g, n);
+    axis_order order = layout_of(c, n, v.free);
+    uint32_t target  = forced_target;
+    if (target == NO_BUFFER) {
+        target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &order);
+    } else {
+        const buffer *b = &c->s->buffer[target];
+        order.rank      = b->rank;
+        memcpy(order.index, b->axis, sizeof order.index);
+    }
+    nest made          = nest_of(c, n, target, order);
+    c->s->buffer_of[n] = target;
+    add_nest(c, n, made);
+}
+
+void schedule_emit_copy(scheduler *c, node n, uint32_t target) {
+    const buffer *b  = &c->s->buffer[target];
+    axis_order order = {.rank = b->rank};
+    memcpy(order.index, b->axis, sizeof order.index);
+    add_nest(c, n, (nest){loops(c, &order, true, store(target, n)), GRAPH_INDICES});
+}
+
+void schedule_emit_scan(scheduler *c, node n) {
+    nest made = scan_nest(c, n);
+    add_nest(c, n, made);
+}
