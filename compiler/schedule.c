@@ -90,6 +90,17 @@ step *schedule_add_step(scheduler *c) {
     return t;
 }
 
+void schedule_note_state(scheduler *c, uint32_t label, uint32_t buffer_number) {
+    if (label >= c->label_capacity) {
+        size_t more = (size_t)label * 2 + 16;
+        c->state_of = resize(c->state_of, c->label_capacity, more, sizeof *c->state_of);
+        for (size_t i = c->label_capacity; i < more; i++)
+            c->state_of[i] = NO_BUFFER;
+        c->label_capacity = more;
+    }
+    c->state_of[label] = buffer_number;
+}
+
 /* Marks which nodes belong to the body of which scan: those that depend on its state before the step. */
 static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
@@ -338,6 +349,7 @@ schedule *schedule_graph(graph *g, bool share_workspace) {
     free(c.stored);
     free(c.done);
     free(c.inside);
+    free(c.state_of);
     return s;
 }
 

@@ -39,6 +39,7 @@ bool schedule_is_true(const graph *g, node domain);
 uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element,
                              const axis_order *order);
 step *schedule_add_step(scheduler *c);
+void schedule_note_state(scheduler *c, uint32_t label, uint32_t buffer_number);
 
 /* Products. */
 product *schedule_match_product(scheduler *c, node reduce);

@@ -64,6 +64,10 @@ static void walk(visitor *w, node n, const reading *r) {
         report(w, c->s->buffer_of[n], r);
         return;
     }
+    if (v.op == NODE_PREVIOUS && v.scan_label < c->label_capacity && c->state_of[v.scan_label] != NO_BUFFER) {
+        report(w, c->state_of[v.scan_label], r);
+        return;
+    }
     if (v.op == NODE_GATHER) {
         reading inner = *r;
         for (unsigned i = 0; i + 1 < v.child_count; i++) {

@@ -278,8 +278,9 @@ static nest scan_nest(scheduler *c, node n) {
         in_id_order(c, before & v.free & ~bit(over)); /* a scan inside a scan: a copy for each outer item */
     for (unsigned i = 0; i < layout.rank; i++)
         whole.index[whole.rank++] = layout.index[i];
-    uint32_t target      = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
-    c->s->buffer_of[n]   = target;
+    uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
+    c->s->buffer_of[n] = target;
+    schedule_note_state(c, v.scan_label, target);
     statement *step_body = NULL;
     c->fixed             = before | apart | bit(over);
     for (unsigned i = 0; i < stored; i++) {
