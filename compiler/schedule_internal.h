@@ -26,6 +26,8 @@ typedef struct scheduler {
     uint32_t *inside;  /* node: label of the innermost scan whose state before the step it depends on; 0: none */
     product **product; /* node: how it is a product, NULL: it is not */
     size_t step_capacity, buffer_capacity;
+    uint32_t *state_of; /* scan label: the buffer that holds its state, NO_BUFFER before it is scheduled */
+    size_t label_capacity;
     index_set fixed; /* indices whose loops are open around the statement being written */
 } scheduler;
 
