@@ -48,11 +48,14 @@ typedef struct elaboration {
  * A binding that names nothing in the spec is an error. */
 bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d);
 
-/* A model with a mechanism in its slot: the k-th `attention(…)` call of the text in layer l is
- * mechanism[l % mechanism_count]. Bindings go to the model and to every mechanism; one that names nothing in
- * any of them is an error. The mechanism's inputs take the arguments in order, and its sizes B, T, D the
- * model's where the names agree. Its parameters are qualified layer<l>.attention.<name>, in group attention. Its
- * losses become outputs of kind OUTPUT_LOSS named layer<l>.<loss>. */
+/* Does the spec declare a size or a number of this name? */
+bool spec_declares(const spec *s, const char *name);
+
+/* A model with a mechanism in its slot: a call `attention(…)` in layer l of a repeat is
+ * mechanism[l % mechanism_count]. how->bindings go to the model, mechanism_how[k]'s to the mechanism; the
+ * extents of a mechanism's input indices are those of the argument. Its parameters are qualified
+ * layer<l>.attention.<name>, in group attention. Its losses become outputs of kind OUTPUT_LOSS named
+ * layer<l>.attention.<loss>. */
 bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, const elaboration *mechanism_how,
                      size_t mechanism_count, const elaboration *how, diagnostics *d);
 

@@ -1,0 +1,60 @@
+/* The tree that the parser builds: what was written, with where it was written, and nothing else. All of it lives in
+ * one arena and is freed at once. */
+#ifndef ATTNC_AST_H
+#define ATTNC_AST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* One source file; lines are kept for messages. */
+typedef struct source {
+    char  *path;
+    char  *text; /* NUL-terminated */
+    size_t size;
+} source;
+
+typedef struct span {
+    const source *file;
+    uint32_t      begin, end; /* bytes */
+} span;
+
+typedef enum tree_kind {
+#define TREE(name, text) TREE_##name,
+#include "tree.def"
+#undef TREE
+} tree_kind;
+
+/* A node of the tree. Which children there are is said in tree.def. */
+typedef struct tree tree;
+struct tree {
+    tree_kind   kind;
+    span        at;
+    const char *name;   /* names, operators, strings */
+    double      number; /* NUMBER */
+    bool        integer; /* NUMBER: written without point and exponent */
+    tree       *a, *b, *c, *d;
+    tree       *next; /* in a list */
+};
+
+typedef struct arena arena;
+arena *arena_new(void);
+void   arena_free(arena *a);
+void  *arena_take(arena *a, size_t size); /* zeroed; never NULL: lack of memory ends the process with exit code 3 */
+char  *arena_copy(arena *a, const char *text, size_t size);
+
+typedef struct message_sink {
+    void (*error)(void *context, span at, const char *text, const char *hint);
+    void *context;
+} message_sink;
+
+enum { PARSE_DEPTH = 2000, PARSE_ERRORS = 20 };
+
+/* Parses one file. Returns the list of its statements; where there were errors, they have been reported and the
+ * statements that were understood are returned. */
+tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok);
+
+void tree_print(const tree *t, unsigned indent, FILE *file);
+
+#endif

@@ -1,0 +1,217 @@
+/* The grammar of the spec language. Statements need no terminator: no expression can be followed by a name. Actions
+ * only build the tree. */
+%code requires {
+#include "parse_internal.h"
+}
+%code provides {
+int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
+}
+%define api.pure full
+%define api.prefix {att_}
+%define api.location.type {parse_span}
+%define parse.error verbose
+%locations
+%parse-param {parsing *p} {void *scanner}
+%lex-param {void *scanner}
+%expect 0
+
+%union {
+    const char *text;
+    struct { double value; bool integer; } number;
+    tree *tree;
+}
+
+%code {
+#define YYLLOC_DEFAULT(current, rhs, n)                                                                                \
+    do {                                                                                                               \
+        if (n) {                                                                                                       \
+            (current).begin = YYRHSLOC(rhs, 1).begin;                                                                  \
+            (current).end   = YYRHSLOC(rhs, n).end;                                                                    \
+        } else {                                                                                                       \
+            (current).begin = (current).end = YYRHSLOC(rhs, 0).end;                                                    \
+        }                                                                                                              \
+    } while (0)
+
+static void att_error(const parse_span *at, parsing *p, void *scanner, const char *text) {
+    (void)scanner;
+    parse_report(p, *at, text, NULL);
+}
+}
+
+%token <text> NAME "a name" LABEL "a name before ':'" STRING "a string"
+%token <number> NUMBER "a number"
+%token END 0 "the end of the file"
+%token INCLUDE "include" MECHANISM "mechanism" MODEL "model" OPTIMIZER "optimizer" LIBRARY "library" SIZE "size"
+%token NUMBER_KEY "number" VARIANT "variant" INDEX "index" INPUT "input" PARAM "param" FN "fn" OUTPUT "output"
+%token LOSS "loss" REPEAT "repeat" EACH "each" STATE "state" FROM "from" AS "as" WHERE "where" LET "let" IN "in"
+%token IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
+%token BECOMES ":=" LESS_EQUAL "<=" GREATER_EQUAL ">=" EQUALS "==" DIFFERS "!="
+
+%type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
+%type <tree> domain expressions expression disjunction conjunction negation comparison chain sum term factor power
+%type <tree> primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
+%type <text> comparator
+
+%%
+
+file: statements { p->result = $1; }
+
+statements:
+    %empty { $$ = NULL; }
+  | statements statement { $$ = parse_append($1, $2); }
+
+statement:
+    INCLUDE STRING { $$ = parse_tree(p, TREE_INCLUDE, @$, $2); }
+  | MECHANISM NAME title { $$ = parse_head(p, @$, $2, $3, 1); }
+  | MODEL NAME title { $$ = parse_head(p, @$, $2, $3, 2); }
+  | OPTIMIZER NAME title { $$ = parse_head(p, @$, $2, $3, 3); }
+  | LIBRARY NAME title { $$ = parse_head(p, @$, $2, $3, 0); }
+  | SIZE sizes { $$ = $2; }
+  | NUMBER_KEY constants { $$ = $2; }
+  | VARIANT NAME '{' bindings '}' { $$ = parse_tree(p, TREE_VARIANT, @2, $2); $$->a = $4; }
+  | INDEX labels { $$ = $2; }
+  | INPUT params { $$ = parse_inputs(p, $2, NULL); }
+  | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
+  | PARAM params '~' initialiser group { $$ = parse_params(p, $2, $4, $5); }
+  | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
+  | FN NAME function_indices '(' optional_formals ')' '=' expression {
+        $$ = parse_tree(p, TREE_FUNCTION, @2, $2); $$->a = $3; $$->b = $5; $$->c = $8; }
+  | OUTPUT NAME indices '=' expression { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL); }
+  | LOSS NAME '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL); }
+  | NAME indices '=' expression { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL); }
+  | NAME indices '=' expression FROM expression { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $6); }
+  | NAME indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL); }
+  | REPEAT LABEL ':' sum '{' statements '}' { $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $6; }
+  | EACH NAME ',' NAME { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
+  | STATE states FROM expression { $$ = parse_states($2, $4); }
+  | error { $$ = NULL; }
+
+title:
+    %empty { $$ = NULL; }
+  | STRING { $$ = parse_tree(p, TREE_STRING, @1, $1); }
+
+sizes:
+    size { $$ = $1; }
+  | sizes ',' size { $$ = parse_append($1, $3); }
+size:
+    NAME { $$ = parse_tree(p, TREE_SIZE, @1, $1); }
+  | NAME '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
+
+constants:
+    constant { $$ = $1; }
+  | constants ',' constant { $$ = parse_append($1, $3); }
+constant: NAME '=' sum { $$ = parse_tree(p, TREE_CONSTANT, @1, $1); $$->a = $3; }
+
+bindings:
+    binding { $$ = $1; }
+  | bindings ',' binding { $$ = parse_append($1, $3); }
+binding: NAME '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
+
+labels:
+    LABEL ':' sum { $$ = parse_tree(p, TREE_INDEX, @1, $1); $$->a = $3; }
+  | labels LABEL ':' sum { tree *t = parse_tree(p, TREE_INDEX, @2, $2); t->a = $4; $$ = parse_append($1, t); }
+  | labels ',' LABEL ':' sum { tree *t = parse_tree(p, TREE_INDEX, @3, $3); t->a = $5; $$ = parse_append($1, t); }
+
+params:
+    param { $$ = $1; }
+  | params ',' param { $$ = parse_append($1, $3); }
+param: NAME indices { $$ = parse_tree(p, TREE_PARAM, @1, $1); $$->a = $2; }
+
+states:
+    NAME { $$ = parse_tree(p, TREE_STATE, @1, $1); }
+  | states ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_STATE, @3, $3)); }
+
+indices:
+    %empty { $$ = NULL; }
+  | '[' names ']' { $$ = $2; }
+
+names:
+    NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+  | names ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
+
+initialiser:
+    NAME { $$ = parse_tree(p, TREE_CALL, @1, $1); }
+  | NAME '(' expressions ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
+group:
+    %empty { $$ = NULL; }
+  | AS NAME { $$ = parse_tree(p, TREE_NAME, @2, $2); }
+
+function_indices:
+    %empty { $$ = NULL; }
+  | '[' bounds ']' { $$ = $2; }
+bounds:
+    NAME { $$ = parse_tree(p, TREE_BOUND, @1, $1); }
+  | bounds ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_BOUND, @3, $3)); }
+
+optional_formals:
+    %empty { $$ = NULL; }
+  | formals { $$ = $1; }
+formals:
+    formal { $$ = $1; }
+  | formals ',' formal { $$ = parse_append($1, $3); }
+formal: NAME indices { $$ = parse_tree(p, TREE_READ, @1, $1); $$->a = $2; }
+
+expression:
+    disjunction { $$ = $1; }
+  | IF expression THEN expression ELSE expression { $$ = parse_tree(p, TREE_IF, @$, NULL); $$->a = $2; $$->b = $4; $$->c = $6; }
+  | lets { $$ = $1; }
+
+lets:
+    LET NAME indices '=' expression IN expression { $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->c = $7; }
+  | LET NAME indices '=' expression lets { $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->c = $6; }
+
+disjunction:
+    conjunction { $$ = $1; }
+  | disjunction OR conjunction { $$ = parse_binary(p, @$, "or", $1, $3); }
+conjunction:
+    negation { $$ = $1; }
+  | conjunction AND negation { $$ = parse_binary(p, @$, "and", $1, $3); }
+negation:
+    comparison { $$ = $1; }
+  | NOT negation { $$ = parse_unary(p, @$, "not", $2); }
+comparison:
+    sum { $$ = $1; }
+  | chain { $$ = $1; }
+chain:
+    sum comparator sum { $$ = parse_binary(p, @$, $2, $1, $3); }
+  | chain comparator sum { $$ = parse_chain(p, @$, $2, $1, $3); }
+comparator:
+    '<' { $$ = "<"; }
+  | '>' { $$ = ">"; }
+  | LESS_EQUAL { $$ = "<="; }
+  | GREATER_EQUAL { $$ = ">="; }
+  | EQUALS { $$ = "=="; }
+  | DIFFERS { $$ = "!="; }
+sum:
+    term { $$ = $1; }
+  | sum '+' term { $$ = parse_binary(p, @$, "+", $1, $3); }
+  | sum '-' term { $$ = parse_binary(p, @$, "-", $1, $3); }
+term:
+    factor { $$ = $1; }
+  | term '*' factor { $$ = parse_binary(p, @$, "*", $1, $3); }
+  | term '/' factor { $$ = parse_binary(p, @$, "/", $1, $3); }
+  | term '%' factor { $$ = parse_binary(p, @$, "%", $1, $3); }
+factor:
+    power { $$ = $1; }
+  | '-' factor { $$ = parse_unary(p, @$, "-", $2); }
+power:
+    primary { $$ = $1; }
+  | primary '^' factor { $$ = parse_binary(p, @$, "^", $1, $3); }
+primary:
+    NUMBER { $$ = parse_number(p, @1, $1.value, $1.integer); }
+  | NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+  | '(' expression ')' { $$ = $2; }
+  | NAME '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
+  | NAME '[' expressions ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
+  | NAME '[' expressions domain ']' '(' arguments ')' {
+        $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $7; $$->b = $3; $$->c = $4; }
+  | NAME '[' expressions ']' '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $6; $$->b = $3; }
+domain: WHERE expression { $$ = $2; }
+
+arguments:
+    %empty { $$ = NULL; }
+  | expressions { $$ = $1; }
+expressions:
+    expression { $$ = $1; }
+  | expressions ',' expression { $$ = parse_append($1, $3); }
+%%
