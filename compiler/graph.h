@@ -155,6 +155,7 @@ node graph_and(graph *g, node a, node b);
 node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body); /* domain NODE_NONE: all */
 node graph_gather(graph *g, node body, unsigned count, const index_id *substituted, const node *expression);
 node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
+uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
 
 /* A scan over index i. First graph_previous makes the leaf that stands for the state before the step (its

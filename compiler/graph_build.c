@@ -567,6 +567,10 @@ node graph_topk(graph *g, index_id over, node domain, node score, int64_t k) {
                                          .free        = free});
 }
 
+uint32_t graph_new_random(graph *g) {
+    return ++g->random_numbers;
+}
+
 node graph_random(graph *g, uint32_t number, index_set vars) {
     return graph_intern(
         g, &(node_proto){.op = NODE_RANDOM, .type = TYPE_FLOAT, .vars = vars, .free = vars, .payload = number});

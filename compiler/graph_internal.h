@@ -53,7 +53,7 @@ struct graph {
     size_t tensor_count, tensor_capacity;
     output **output;
     size_t output_count, output_capacity;
-    uint32_t scan_labels;
+    uint32_t scan_labels, random_numbers;
 };
 
 void *graph_grow(void *array, size_t *capacity, size_t needed, size_t size);

@@ -1,0 +1,467 @@
+/* Reverse mode. Nodes are taken from the loss downwards (children have lower handles), each passes its adjoint on to
+ * its children by the rule of its kind. A contribution to a child is summed over exactly the indices that the node has
+ * free and the child has not. Griewank & Walther 2008, "Evaluating Derivatives", chapter 3; the rules for reductions
+ * and gathers are transposes of what the nodes do. */
+#include "derive.h"
+
+#include "rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct derivation {
+    graph   *g;
+    node    *adjoint; /* node: the sum of contributions so far */
+    uint8_t *active;  /* node: leads from a wanted leaf */
+    size_t   size;    /* of both: the nodes before derivation began */
+    /* inside a scan's body, which was rebuilt above `floor`: contributions to it stay in `local` */
+    node   floor;
+    node  *local;
+    size_t local_size;
+    node   leaf; /* the state before the step */
+    bool   discard_outside;
+} derivation;
+
+static void *get(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+static node zero(graph *g) {
+    return graph_float(g, 0);
+}
+
+static bool wanted(const derivation *d, node n) {
+    if (graph_view(d->g, n).type != TYPE_FLOAT)
+        return false;
+    if (d->local && (n > d->floor || n == d->leaf))
+        return true;
+    return !d->discard_outside && n < d->size && d->active[n];
+}
+
+/* `c` over the free indices of z is a part of the adjoint of n. */
+static void contribute(derivation *d, node n, node c, index_set z) {
+    if (!wanted(d, n))
+        return;
+    c          = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
+    node *slot = d->local && (n > d->floor || n == d->leaf) ? &d->local[n] : &d->adjoint[n];
+    *slot      = *slot ? graph_add(d->g, *slot, c) : c;
+}
+
+static node greater(graph *g, node a, node b) {
+    return graph_pointwise(g, NODE_LESS, b, a, NODE_NONE);
+}
+
+static node square(graph *g, node a) {
+    return graph_mul(g, a, a);
+}
+
+static node unary(graph *g, node_op op, node a) {
+    return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
+}
+
+static void pointwise_rule(derivation *d, node z, node bar) {
+    graph    *g    = d->g;
+    node_view v    = graph_view(g, z);
+    index_set free = v.free;
+    node      a = v.child[0], b = v.child_count > 1 ? v.child[1] : NODE_NONE, c = v.child_count > 2 ? v.child[2] : NODE_NONE;
+    node      one = graph_float(g, 1);
+    switch (v.op) {
+    case NODE_ADD:
+        contribute(d, a, bar, free);
+        contribute(d, b, bar, free);
+        break;
+    case NODE_SUB:
+        contribute(d, a, bar, free);
+        contribute(d, b, graph_neg(g, bar), free);
+        break;
+    case NODE_MUL:
+        contribute(d, a, graph_mul(g, bar, b), free);
+        contribute(d, b, graph_mul(g, bar, a), free);
+        break;
+    case NODE_DIV:
+        if (wanted(d, a))
+            contribute(d, a, graph_div(g, bar, b), free);
+        if (wanted(d, b))
+            contribute(d, b, graph_neg(g, graph_div(g, graph_mul(g, bar, z), b)), free);
+        break;
+    case NODE_NEG:
+        contribute(d, a, graph_neg(g, bar), free);
+        break;
+    case NODE_MINIMUM:
+    case NODE_MAXIMUM: {
+        node first = v.op == NODE_MINIMUM ? greater(g, b, a) : greater(g, a, b);
+        contribute(d, a, graph_select(g, first, bar, zero(g)), free);
+        contribute(d, b, graph_select(g, first, zero(g), bar), free);
+        break;
+    }
+    case NODE_POW:
+        if (wanted(d, a))
+            contribute(d, a, graph_mul(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))), free);
+        if (wanted(d, b))
+            contribute(d, b, graph_mul(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
+        break;
+    case NODE_EXP:
+        contribute(d, a, graph_mul(g, bar, z), free);
+        break;
+    case NODE_LOG:
+        contribute(d, a, graph_div(g, bar, a), free);
+        break;
+    case NODE_LOG1P:
+        contribute(d, a, graph_div(g, bar, graph_add(g, one, a)), free);
+        break;
+    case NODE_SQRT:
+        contribute(d, a, graph_div(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
+        break;
+    case NODE_SIN:
+        contribute(d, a, graph_mul(g, bar, unary(g, NODE_COS, a)), free);
+        break;
+    case NODE_COS:
+        contribute(d, a, graph_neg(g, graph_mul(g, bar, unary(g, NODE_SIN, a))), free);
+        break;
+    case NODE_TANH:
+        contribute(d, a, graph_mul(g, bar, graph_sub(g, one, square(g, z))), free);
+        break;
+    case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
+        contribute(d, a, graph_mul(g, bar, graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))), free);
+        break;
+    case NODE_ABS: {
+        node down = graph_select(g, greater(g, zero(g), a), graph_neg(g, bar), zero(g));
+        contribute(d, a, graph_select(g, greater(g, a, zero(g)), bar, down), free);
+        break;
+    }
+    case NODE_SELECT:
+        contribute(d, b, graph_select(g, a, bar, zero(g)), free);
+        contribute(d, c, graph_select(g, a, zero(g), bar), free);
+        break;
+    default: /* comparisons, floor, conversions, STOP: no derivative */
+        break;
+    }
+}
+
+/* An index with the extent of i that none of `taken` is. */
+static index_id other_index(graph *g, index_id i, index_set taken) {
+    index_id fresh = graph_fresh_index(g, i);
+    while (fresh != GRAPH_INDICES && (taken & bit(fresh)))
+        fresh = graph_fresh_index(g, fresh);
+    if (fresh == GRAPH_INDICES) {
+        fprintf(stderr, "attnc: the derivative needs more than %d indices\n", GRAPH_INDICES);
+        exit(1);
+    }
+    return fresh;
+}
+
+static node rename_index(graph *g, node n, index_id from, index_id to) {
+    node value = graph_index_value(g, to);
+    return graph_gather(g, n, 1, &from, &value);
+}
+
+static void product_rule(derivation *d, node z, node bar) {
+    graph    *g = d->g;
+    node_view v = graph_view(g, z);
+    node      domain = v.child[0], body = v.child[1], same = graph_bool(g, true), others = body, others_domain = domain;
+    index_set vars = v.vars, renamed = 0, taken = graph_view(g, body).free | graph_view(g, domain).free | vars;
+    for (unsigned i = 0; i < GRAPH_INDICES; i++) {
+        if (!(vars >> i & 1))
+            continue;
+        index_id to = other_index(g, (index_id)i, taken | renamed);
+        renamed |= bit(to);
+        same          = graph_and(g, same, graph_pointwise(g, NODE_EQUAL, graph_index_value(g, (index_id)i), graph_index_value(g, to), NODE_NONE));
+        others        = rename_index(g, others, (index_id)i, to);
+        others_domain = rename_index(g, others_domain, (index_id)i, to);
+    }
+    node rest = graph_reduce(g, REDUCE_PRODUCT, renamed, graph_and(g, others_domain, unary(g, NODE_NOT, same)), others);
+    contribute(d, body, graph_select(g, domain, graph_mul(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
+}
+
+static void reduce_rule(derivation *d, node z, node bar) {
+    graph    *g = d->g;
+    node_view v = graph_view(g, z);
+    node      domain = v.child[0], body = v.child[1];
+    index_set over = v.free | v.vars, vars = v.vars;
+    if (v.reduction == REDUCE_SUM) {
+        contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
+    } else if (v.reduction == REDUCE_PRODUCT) {
+        product_rule(d, z, bar);
+    } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
+        /* equal extremes share the derivative */
+        node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));
+        node count = graph_reduce(g, REDUCE_SUM, vars, NODE_NONE, graph_select(g, hit, graph_float(g, 1), zero(g)));
+        contribute(d, body, graph_select(g, hit, graph_div(g, bar, count), zero(g)), over);
+    }
+}
+
+/* e = sign * r + rest, where rest does not depend on r. */
+static bool affine(graph *g, node e, index_id r, int *sign, node *rest) {
+    node_view v = graph_view(g, e);
+    node      a = v.child_count > 0 ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
+    if (v.op == NODE_INDEX && v.free == bit(r)) {
+        *sign = 1;
+        *rest = graph_int(g, 0);
+        return true;
+    }
+    if (v.op != NODE_ADD && v.op != NODE_SUB)
+        return false;
+    bool in_a = graph_view(g, a).free & bit(r), in_b = graph_view(g, b).free & bit(r);
+    if (in_a == in_b || !affine(g, in_a ? a : b, r, sign, rest))
+        return false;
+    if (in_b && v.op == NODE_SUB) {
+        *sign = -*sign;
+        *rest = graph_neg(g, *rest);
+    }
+    *rest = in_a ? graph_pointwise(g, v.op, *rest, b, NODE_NONE) : graph_add(g, a, *rest);
+    return true;
+}
+
+/* The r with e(r) = v, as an expression in v and the rest; *guard says where there is one. */
+static node invert(graph *g, node e, index_id r, index_id v, node *guard) {
+    int       sign;
+    node      rest, target = graph_index_value(g, v);
+    node_view view   = graph_view(g, e);
+    int64_t   extent = graph_index_extent(g, r);
+    if (view.op == NODE_MOD) {
+        node_view modulus = graph_view(g, view.child[1]);
+        if (modulus.op != NODE_INT || modulus.integer != extent || graph_index_extent(g, v) != extent || !affine(g, view.child[0], r, &sign, &rest))
+            return NODE_NONE;
+        node difference = sign > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
+        return graph_pointwise(g, NODE_MOD, difference, graph_int(g, extent), NODE_NONE);
+    }
+    if (!affine(g, e, r, &sign, &rest))
+        return NODE_NONE;
+    node value = sign > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
+    if (graph_view(g, value).op == NODE_INDEX && graph_index_extent(g, v) <= extent)
+        return value;
+    *guard = graph_and(g, *guard, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), value, NODE_NONE));
+    *guard = graph_and(g, *guard, graph_pointwise(g, NODE_LESS, value, graph_int(g, extent), NODE_NONE));
+    return value;
+}
+
+/* The transpose of a gather: what was read at v = e(…) goes back to v. Where e can be solved for one of the reader's
+ * indices it is; otherwise the condition v == e remains on the sum, which the scheduler knows as a scatter. */
+static void gather_rule(derivation *d, node z, node bar) {
+    graph    *g    = d->g;
+    node_view v    = graph_view(g, z);
+    node      body = v.child[0];
+    if (!wanted(d, body))
+        return;
+    unsigned  count = v.child_count - 1;
+    index_id  at[GRAPH_INDICES];
+    node      e[GRAPH_INDICES];
+    index_set substituted = 0, z_free = v.free;
+    for (unsigned k = 0; k < count; k++) {
+        at[k] = v.substituted[k];
+        e[k]  = v.child[k + 1];
+        substituted |= bit(at[k]);
+    }
+    index_set body_free = graph_view(g, body).free;
+    index_set readers   = z_free & ~(body_free & ~substituted);
+    for (unsigned i = 0; i < GRAPH_INDICES; i++) {
+        if (!(readers & substituted & bit((index_id)i)))
+            continue;
+        index_id to = other_index(g, (index_id)i, z_free | body_free | readers);
+        bar         = rename_index(g, bar, (index_id)i, to);
+        for (unsigned k = 0; k < count; k++)
+            e[k] = rename_index(g, e[k], (index_id)i, to);
+        readers = (readers & ~bit((index_id)i)) | bit(to);
+    }
+    node guard = graph_bool(g, true), condition = graph_bool(g, true);
+    for (unsigned k = 0; k < count; k++) {
+        node solved = NODE_NONE;
+        for (unsigned i = 0; i < GRAPH_INDICES && !solved; i++) {
+            index_id  r      = (index_id)i;
+            bool      shared = false;
+            if (!(readers & bit(r) & graph_view(g, e[k]).free))
+                continue;
+            for (unsigned j = 0; j < count; j++)
+                shared |= j != k && (graph_view(g, e[j]).free & bit(r));
+            solved = shared ? NODE_NONE : invert(g, e[k], r, at[k], &guard);
+            if (solved) {
+                bar = graph_gather(g, bar, 1, &r, &solved);
+                readers &= ~bit(r);
+            }
+        }
+        if (solved)
+            continue;
+        node equal = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, at[k]), e[k], NODE_NONE);
+        if (graph_view(g, e[k]).free & readers)
+            condition = graph_and(g, condition, equal);
+        else
+            guard = graph_and(g, guard, equal);
+    }
+    bar = graph_select(g, guard, bar, zero(g));
+    bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
+    contribute(d, body, bar, body_free);
+}
+
+static void node_rule(derivation *d, node z, node bar);
+
+/* Which nodes of a rebuilt body must pass adjoints on, highest first. */
+static void mark_local(const derivation *d, node n, uint8_t *mark) {
+    if (n <= d->floor || n == d->leaf || mark[n])
+        return;
+    mark[n]     = 1;
+    node_view v = graph_view(d->g, n);
+    for (unsigned i = 0; i < v.child_count; i++)
+        mark_local(d, v.child[i], mark);
+}
+
+/* Reverse mode through a scan's body with the given adjoint of its result; returns the adjoint of the state before the
+ * step. Contributions to what the body reads from outside are kept only where `keep`. */
+static node through_body(derivation *d, node floor, node body, node leaf, node seed, bool keep) {
+    derivation inner     = *d;
+    inner.local_size     = graph_node_count(d->g) + 1;
+    inner.local          = get(inner.local_size, sizeof *inner.local);
+    inner.floor          = floor;
+    inner.leaf           = leaf;
+    inner.discard_outside = !keep || d->discard_outside;
+    uint8_t *mark        = get(inner.local_size, 1);
+    mark_local(&inner, body, mark);
+    if (body > floor || body == leaf)
+        inner.local[body] = seed;
+    else
+        contribute(&inner, body, seed, graph_view(d->g, seed).free | graph_view(d->g, body).free);
+    for (size_t n = inner.local_size; n-- > 1;)
+        if (mark[n] && n != leaf && inner.local[n])
+            node_rule(&inner, (node)n, inner.local[n]);
+    node result = inner.local[leaf];
+    free(mark);
+    free(inner.local);
+    return result;
+}
+
+static void scan_rule(derivation *d, node z, node bar) {
+    graph    *g    = d->g;
+    node_view v    = graph_view(g, z);
+    node      init = v.child[0], body = v.child[1], previous = NODE_NONE;
+    index_id  over    = v.scan_index;
+    bool      reverse = v.reverse;
+    int64_t   extent  = graph_index_extent(g, over);
+    index_set state   = v.free & ~bit(over);
+    for (node n = z; n-- > 1 && !previous;) {
+        node_view p = graph_view(g, n);
+        if (p.op == NODE_PREVIOUS && p.scan_label == v.scan_label)
+            previous = n;
+    }
+    node floor   = (node)graph_node_count(g);
+    node before  = graph_scan_before(g, z); /* the state before each step, seen from outside */
+    if (extent > 1 && before <= floor)      /* it was built before: derive for a twin that nothing else uses */
+        floor = before;
+    node rebuilt = rewrite_replace(g, body, previous, before);
+    if (rebuilt <= floor && rebuilt != before)
+        floor = z; /* all of it existed */
+    index_set  free = state | bit(over);
+    node       next = graph_previous(g, over, !reverse, state, TYPE_FLOAT);
+    node       carry = extent > 1 ? through_body(d, z < floor ? z : floor, rebuilt, before, graph_add(g, bar, next), false) : NODE_NONE;
+    node       total = bar, carried = NODE_NONE;
+    if (carry) {
+        carried = graph_scan(g, next, zero(g), carry);
+        total   = graph_add(g, bar, graph_scan_before(g, carried));
+    }
+    node first = through_body(d, z < floor ? z : floor, rebuilt, before, total, true);
+    if (extent == 1) {
+        /* one step: the state before it is the initial one */
+        if (first)
+            contribute(d, init, graph_reduce(g, REDUCE_SUM, 0, NODE_NONE, first), free);
+    } else if (carried && wanted(d, init)) {
+        node at = graph_int(g, reverse ? extent - 1 : 0);
+        contribute(d, init, graph_gather(g, carried, 1, &over, &at), state);
+    }
+}
+
+static void node_rule(derivation *d, node z, node bar) {
+    node_op op = graph_view(d->g, z).op;
+    if (graph_op_is_pointwise(op))
+        pointwise_rule(d, z, bar);
+    else if (op == NODE_REDUCE)
+        reduce_rule(d, z, bar);
+    else if (op == NODE_GATHER)
+        gather_rule(d, z, bar);
+    else if (op == NODE_SCAN)
+        scan_rule(d, z, bar);
+}
+
+static void mark_active(derivation *d, const node *of, size_t count) {
+    for (size_t k = 0; k < count; k++)
+        d->active[of[k]] = 1;
+    /* a scan's PREVIOUS stands before it: a second round sees through it */
+    for (int round = 0; round < 2; round++)
+        for (size_t n = 1; n < d->size; n++) {
+            node_view v = graph_view(d->g, (node)n);
+            if (v.op == NODE_STOP || v.type != TYPE_FLOAT)
+                continue;
+            for (unsigned i = 0; i < v.child_count; i++)
+                if (d->active[v.child[i]])
+                    d->active[n] = 1;
+        }
+}
+
+void derive_gradients(graph *g, node loss, const node *of, size_t count, node *gradient) {
+    derivation d = {.g = g, .size = graph_node_count(g) + 1};
+    d.adjoint    = get(d.size, sizeof *d.adjoint);
+    d.active     = get(d.size, 1);
+    mark_active(&d, of, count);
+    d.adjoint[loss] = graph_float(g, 1);
+    for (size_t n = loss + 1; n-- > 1;)
+        if (d.adjoint[n] && d.active[n])
+            node_rule(&d, (node)n, d.adjoint[n]);
+    for (size_t k = 0; k < count; k++)
+        gradient[k] = d.adjoint[of[k]] ? d.adjoint[of[k]] : zero(g);
+    free(d.adjoint);
+    free(d.active);
+}
+
+node derive_total_loss(graph *g) {
+    node total = NODE_NONE;
+    for (uint32_t i = 0; i < graph_output_count(g); i++) {
+        const output *o = graph_output(g, i);
+        if (o->kind == OUTPUT_LOSS)
+            total = total ? graph_add(g, total, o->node) : o->node;
+    }
+    return total;
+}
+
+bool derive_parameter_gradients(graph *g, uint32_t *orphan) {
+    uint32_t  count = 0, tensors = graph_tensor_count(g);
+    node     *of       = get(tensors, sizeof *of), *gradient = get(tensors, sizeof *gradient);
+    uint32_t *number   = get(tensors, sizeof *number);
+    node      loss     = derive_total_loss(g);
+    bool      complete = true;
+    for (uint32_t i = 0; i < tensors; i++)
+        if (graph_tensor(g, i)->kind == TENSOR_PARAMETER) {
+            number[count] = i;
+            of[count++]   = graph_tensor(g, i)->node;
+        }
+    if (loss)
+        derive_gradients(g, loss, of, count, gradient);
+    for (uint32_t k = 0; k < count && complete; k++) {
+        double value;
+        if (!loss || (graph_is_constant(g, gradient[k], &value) && value == 0)) {
+            *orphan  = number[k];
+            complete = false;
+            break;
+        }
+        const tensor *t = graph_tensor(g, number[k]);
+        char          name[512];
+        snprintf(name, sizeof name, "gradient.%s", t->name);
+        output o = {.name = name, .kind = OUTPUT_GRADIENT, .tensor = number[k], .rank = t->rank, .node = gradient[k]};
+        memcpy(o.index, t->index, sizeof o.index);
+        graph_add_output(g, &o);
+    }
+    free(of);
+    free(gradient);
+    free(number);
+    return complete;
+}
+
+void derive_forget_stops(graph *g) {
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        graph_set_output_node(g, i, rewrite_forget_stops(g, graph_output(g, i)->node));
+}

@@ -1,0 +1,694 @@
+/* Statements and whole specs: sizes, indices, tensors, definitions, recurrences, repeats, a model's slot. */
+#include "elaborate_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXTENT_LIMIT = 1 << 30, REPEAT_LIMIT = 4096 };
+
+static void *zeroed(size_t count, size_t size) {
+    void *memory = calloc(count, size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
+    if (count < *capacity)
+        return array;
+    size_t more   = *capacity ? *capacity * 2 : 64;
+    void  *memory = realloc(array, more * size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    *capacity = more;
+    return memory;
+}
+
+value *add_value(module *m, const value *v) {
+    m->value                   = grown(m->value, &m->value_capacity, m->value_count, sizeof *m->value);
+    m->value[m->value_count]   = *v;
+    m->value[m->value_count].level = m->level;
+    return &m->value[m->value_count++];
+}
+
+static named_number *add_number(module *m, const char *name, double number, bool integer) {
+    m->number                    = grown(m->number, &m->number_capacity, m->number_count, sizeof *m->number);
+    m->number[m->number_count] = (named_number){.name = name, .number = number, .integer = integer};
+    return &m->number[m->number_count++];
+}
+
+/* Is the name free? A name inside a repeat belongs to one iteration. */
+static bool fresh_name(module *m, const tree *t) {
+    index_id    i;
+    const char *what = find_number(m, t->name) ? "a size or number" : find_index(m, t->name, &i) ? "an index" : NULL;
+    if (what) {
+        module_error(m, t->at, NULL, NULL, "`%s` is already %s", t->name, what);
+        return false;
+    }
+    if (find_value(m, t->name)) {
+        module_error(m, t->at, NULL, m->level ? "to update a value of outside the repeat write `:=`" : NULL, "`%s` is already defined", t->name);
+        return false;
+    }
+    return true;
+}
+
+static bool indices_of(module *m, const tree *list, index_id *index, unsigned *rank) {
+    *rank = 0;
+    for (; list; list = list->next) {
+        if (*rank == TENSOR_RANK) {
+            module_error(m, list->at, NULL, NULL, "more than %d indices", TENSOR_RANK);
+            return false;
+        }
+        if (!find_index(m, list->name, &index[*rank])) {
+            module_error(m, list->at, NULL, format_text(m, "declare it: `index %s:SIZE`", list->name), "`%s` is not an index", list->name);
+            return false;
+        }
+        for (unsigned i = 0; i < *rank; i++)
+            if (index[i] == index[*rank]) {
+                module_error(m, list->at, NULL, NULL, "`%s` stands here twice", list->name);
+                return false;
+            }
+        ++*rank;
+    }
+    return true;
+}
+
+static index_set set_of(const index_id *index, unsigned rank) {
+    index_set set = 0;
+    for (unsigned i = 0; i < rank; i++)
+        set |= (index_set)1 << index[i];
+    return set;
+}
+
+/* Everything that n depends on must stand on the left. */
+static bool covered(module *m, span at, const char *name, node n, index_set left) {
+    index_set missing = graph_view(m->g, n).free & ~left;
+    if (!missing)
+        return true;
+    const char *index = graph_index_name(m->g, (index_id)__builtin_ctzll(missing));
+    module_error(m, at, NULL, format_text(m, "sum over `%s`, or write it on the left of `=`", index), "the right-hand side leaves `%s` free: it is not an index of `%s`", index, name);
+    return false;
+}
+
+/* Sizes, numbers, indices */
+
+static void size_statement(module *m, const tree *t) {
+    named_number *n = find_number(m, t->name);
+    if (n && n->given) {
+        n->used = true;
+        if (t->kind == TREE_SIZE && (n->number != floor(n->number) || n->number < 1 || n->number > 1e15))
+            module_error(m, t->at, NULL, NULL, "size `%s` is set to %g; a size is an integer of at least 1", t->name, n->number);
+        n->integer = t->kind == TREE_SIZE;
+        return;
+    }
+    if (n) {
+        module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
+        return;
+    }
+    double  real;
+    int64_t integer;
+    if (!t->a) {
+        module_error(m, t->at, NULL, format_text(m, "give it: --size %s=…", t->name), "size `%s` has no value", t->name);
+    } else if (t->kind == TREE_CONSTANT) {
+        if (constant_value(m, t->a, &real))
+            add_number(m, t->name, real, false);
+    } else if (integer_value(m, t->a, &integer)) {
+        if (integer < 1 || integer > (int64_t)1000000000000000)
+            module_error(m, t->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name, (long long)integer);
+        else
+            add_number(m, t->name, (double)integer, true);
+        return;
+    }
+    if (!find_number(m, t->name)) /* go on with something, so that one error is not many */
+        add_number(m, t->name, 1, t->kind == TREE_SIZE);
+}
+
+static void index_statement(module *m, const tree *t) {
+    int64_t  extent;
+    index_id known;
+    if (find_index(m, t->name, &known) || find_number(m, t->name)) {
+        module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
+        return;
+    }
+    if (!integer_value(m, t->a, &extent))
+        return;
+    if (extent < 1 || extent > EXTENT_LIMIT) {
+        module_error(m, t->a->at, NULL, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name, (long long)extent, EXTENT_LIMIT);
+        return;
+    }
+    index_id i = graph_index(m->g, t->name, extent);
+    if (i == GRAPH_INDICES || m->index_count == GRAPH_INDICES) {
+        module_error(m, t->at, NULL, NULL, "more than %d indices in all", GRAPH_INDICES);
+        return;
+    }
+    m->index[m->index_count++] = (named_index){t->name, i};
+}
+
+/* Tensors */
+
+static bool initialiser_of(module *m, const tree *t, tensor *out) {
+    static const struct {
+        const char *name;
+        initialiser init;
+        unsigned    arguments;
+    } known[] = {{"zeros", INIT_ZEROS, 0},     {"ones", INIT_CONSTANT, 0},          {"constant", INIT_CONSTANT, 1},
+                 {"normal", INIT_NORMAL, 2},   {"uniform", INIT_UNIFORM, 2},        {"loguniform", INIT_LOG_UNIFORM, 2},
+                 {"inversesoftplus", INIT_INVERSE_SOFTPLUS, 2}};
+    out->init        = INIT_NORMAL;
+    out->argument[1] = 0.02;
+    if (!t)
+        return true;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(t->name, known[i].name) != 0)
+            continue;
+        unsigned count = 0;
+        out->init        = known[i].init;
+        out->argument[0] = strcmp(t->name, "ones") == 0;
+        for (const tree *a = t->a; a; a = a->next, count++)
+            if (count < 2 && !constant_value(m, a, &out->argument[count]))
+                return false;
+        if (count != known[i].arguments) {
+            module_error(m, t->at, NULL, NULL, "`%s` takes %u arguments, here are %u", t->name, known[i].arguments, count);
+            return false;
+        }
+        return true;
+    }
+    module_error(m, t->at, NULL, "zeros, ones, constant(c), normal(mean, deviation), uniform(low, high), loguniform(low, high), inversesoftplus(low, high)", "unknown initialiser `%s`", t->name);
+    return false;
+}
+
+static void tensor_statement(module *m, const tree *t) {
+    tensor v = {.type = TYPE_FLOAT};
+    value  named = {.name = t->name};
+    if (!fresh_name(m, t) || !indices_of(m, t->a, v.index, &v.rank))
+        return;
+    named.rank = v.rank;
+    memcpy(named.index, v.index, sizeof named.index);
+    if (t->kind == TREE_INPUT && m->slot_argument) {
+        named.node = m->slot_argument;
+        if (covered(m, t->at, t->name, named.node, set_of(v.index, v.rank)))
+            add_value(m, &named);
+        return;
+    }
+    char name[512];
+    snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
+    v.name  = name;
+    v.kind  = t->kind == TREE_INPUT ? TENSOR_INPUT : TENSOR_PARAMETER;
+    v.group = (char *)(t->kind == TREE_PARAM ? (t->c ? t->c->name : m->group) : "");
+    if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, &v))
+        return;
+    if (t->kind == TREE_INPUT && t->b) {
+        v.type = TYPE_INT;
+        if (!integer_value(m, t->b, &v.below))
+            return;
+        if (v.below < 1 || v.below > INT32_MAX) {
+            module_error(m, t->b->at, NULL, NULL, "an integer input is below a bound of 1 to %d", INT32_MAX);
+            return;
+        }
+    }
+    if (graph_space(m->g, set_of(v.index, v.rank)) > (int64_t)1 << 40) {
+        module_error(m, t->at, NULL, NULL, "`%s` would have more than 2^40 elements", t->name);
+        return;
+    }
+    named.node = graph_tensor(m->g, graph_add_tensor(m->g, &v))->node;
+    add_value(m, &named);
+}
+
+/* Definitions */
+
+/* Where does the right-hand side read the name being defined one step away? */
+static bool find_self(const module *m, const tree *t, const tree *definition, unsigned *position, bool *reverse, bool *reads) {
+    bool found = false;
+    for (; t; t = t->next) {
+        if (t->kind == TREE_READ && strcmp(t->name, definition->name) == 0) {
+            const tree *left = definition->a;
+            unsigned    k    = 0;
+            *reads           = true;
+            for (const tree *a = t->a; a && left; a = a->next, left = left->next, k++)
+                if (!found && a->kind == TREE_BINARY && (a->name[0] == '-' || a->name[0] == '+') && a->a->kind == TREE_NAME && a->b->kind == TREE_NUMBER &&
+                    a->b->number == 1 && strcmp(a->a->name, left->name) == 0) {
+                    *position = k;
+                    *reverse  = a->name[0] == '+';
+                    found     = true;
+                }
+        }
+        const tree *part[] = {t->a, t->b, t->c};
+        for (unsigned i = 0; i < 3 && !found; i++)
+            if (part[i])
+                found |= find_self(m, part[i], definition, position, reverse, reads);
+    }
+    return found;
+}
+
+static node recurrence(module *m, const tree *t, const value *named, unsigned position, bool reverse) {
+    index_id  over  = named->index[position];
+    index_set state = set_of(named->index, named->rank) & ~((index_set)1 << over);
+    node      init  = expression(m, t->c, NULL, NULL);
+    if (!init || !covered(m, t->c->at, t->name, init, state))
+        return NODE_NONE;
+    value self         = *named;
+    self.node          = graph_previous(m->g, over, reverse, state, TYPE_FLOAT);
+    self.self          = true;
+    self.scan_position = position;
+    size_t mark        = m->value_count;
+    add_value(m, &self);
+    node body      = expression(m, t->b, NULL, NULL);
+    m->value_count = mark;
+    if (!body || !covered(m, t->b->at, t->name, body, state | (index_set)1 << over))
+        return NODE_NONE;
+    return graph_scan(m->g, self.node, init, body);
+}
+
+static void define_statement(module *m, const tree *t) {
+    value named = {.name = t->name};
+    if (!fresh_name(m, t) || !indices_of(m, t->a, named.index, &named.rank))
+        return;
+    unsigned position = 0;
+    bool     reverse = false, reads = false;
+    bool     self = find_self(m, t->b, t, &position, &reverse, &reads);
+    if (reads && !t->c) {
+        module_error(m, t->at, NULL, "add the state before the first step: `… from 0`", "`%s` reads itself", t->name);
+        return;
+    }
+    if (t->c && !self) {
+        module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`", "`from` is for a recurrence, but `%s` does not read itself", t->name);
+        return;
+    }
+    named.node = t->c ? recurrence(m, t, &named, position, reverse) : expression(m, t->b, NULL, NULL);
+    if (!named.node || (!t->c && !covered(m, t->b->at, t->name, named.node, set_of(named.index, named.rank)))) {
+        named.node = graph_float(m->g, 0); /* the error was reported; what uses the name is checked all the same */
+        add_value(m, &named);
+        return;
+    }
+    add_value(m, &named);
+    if (t->kind == TREE_OUTPUT) {
+        if (m->slot_argument) {
+            if (m->slot_result)
+                module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output");
+            m->slot_result = named.node;
+            return;
+        }
+        output o = {.name = (char *)t->name, .kind = OUTPUT_VALUE, .rank = named.rank, .node = named.node};
+        memcpy(o.index, named.index, sizeof o.index);
+        graph_add_output(m->g, &o);
+    }
+}
+
+static void loss_statement(module *m, const tree *t) {
+    node n = expression(m, t->b, NULL, NULL);
+    if (!n || !covered(m, t->b->at, t->name, n, 0))
+        return;
+    char name[512];
+    snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
+    graph_add_output(m->g, &(output){.name = name, .kind = OUTPUT_LOSS, .node = graph_pointwise(m->g, NODE_TO_FLOAT, n, NODE_NONE, NODE_NONE)});
+}
+
+static void update_statement(module *m, const tree *t) {
+    index_id index[TENSOR_RANK];
+    unsigned rank;
+    value   *v = (value *)find_value(m, t->name);
+    if (!v) {
+        module_error(m, t->at, NULL, "define it with `=` first", "`%s` cannot be updated: it is not defined", t->name);
+        return;
+    }
+    if (!indices_of(m, t->a, index, &rank))
+        return;
+    /* an optimizer's values stand for tensors of any shape, element by element */
+    bool same = m->optimizer ? rank == 0 : rank == v->rank && memcmp(index, v->index, rank * sizeof *index) == 0;
+    if (!same) {
+        module_error(m, t->at, NULL, NULL, "`%s` was defined with other indices", t->name);
+        return;
+    }
+    node n = expression(m, t->b, NULL, NULL);
+    v      = (value *)find_value(m, t->name);
+    if (n && covered(m, t->b->at, t->name, n, set_of(v->index, v->rank)))
+        v->node = n;
+}
+
+/* Statements in order */
+
+static void statements(module *m, const tree *t, bool inside);
+
+static void repeat_statement(module *m, const tree *t) {
+    int64_t count;
+    if (!integer_value(m, t->a, &count))
+        return;
+    if (count < 0 || count > REPEAT_LIMIT) {
+        module_error(m, t->a->at, NULL, NULL, "a repeat of %lld; 0 to %d can be", (long long)count, REPEAT_LIMIT);
+        return;
+    }
+    const char *prefix = m->prefix;
+    size_t      mark   = m->value_count;
+    int64_t     layer  = m->layer;
+    m->level++;
+    for (int64_t i = 0; i < count && !m->failed; i++) {
+        m->layer       = i;
+        m->prefix      = format_text(m, "%s%s%lld.", prefix, t->name, (long long)i);
+        statements(m, t->b, true);
+        m->value_count = mark;
+    }
+    m->level--;
+    m->layer  = layer;
+    m->prefix = prefix;
+}
+
+static void statements(module *m, const tree *t, bool inside) {
+    for (; t; t = t->next) {
+        switch (t->kind) {
+        case TREE_SIZE:
+        case TREE_CONSTANT:
+        case TREE_INDEX:
+        case TREE_FUNCTION:
+        case TREE_VARIANT:
+        case TREE_EACH:
+        case TREE_STATE:
+            if (inside)
+                module_error(m, t->at, NULL, NULL, "this does not belong into a repeat");
+            else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT)
+                size_statement(m, t);
+            else if (t->kind == TREE_INDEX)
+                index_statement(m, t);
+            break;
+        case TREE_INPUT:
+        case TREE_PARAM:
+            tensor_statement(m, t);
+            break;
+        case TREE_DEFINE:
+        case TREE_OUTPUT:
+            define_statement(m, t);
+            break;
+        case TREE_UPDATE:
+            update_statement(m, t);
+            break;
+        case TREE_LOSS:
+            loss_statement(m, t);
+            break;
+        case TREE_REPEAT:
+            repeat_statement(m, t);
+            break;
+        default:
+            module_error(m, t->at, NULL, NULL, "this is no statement");
+        }
+        if (m->gave_up)
+            return;
+    }
+}
+
+/* Functions are checked for what a use would only show later */
+static void check_functions(module *m) {
+    for (const tree *t = m->spec->statements; t; t = t->next)
+        for (const tree *o = t->next; t->kind == TREE_FUNCTION && o; o = o->next)
+            if (o->kind == TREE_FUNCTION && strcmp(o->name, t->name) == 0)
+                module_error(m, o->at, NULL, NULL, "function `%s` is defined twice", o->name);
+}
+
+/* The caller's sizes and numbers, then the variant's where the caller gave none. */
+static bool begin(module *m, const elaboration *how) {
+    for (size_t i = 0; i < how->binding_count; i++) {
+        named_number *n = find_number(m, how->bindings[i].name);
+        if (!n)
+            n = add_number(m, how->bindings[i].name, 0, true);
+        n->number  = how->bindings[i].value;
+        n->integer = n->number == floor(n->number);
+        n->given   = true;
+    }
+    if (!how->variant)
+        return true;
+    for (const tree *t = m->spec->statements; t; t = t->next) {
+        if (t->kind != TREE_VARIANT || strcmp(t->name, how->variant) != 0)
+            continue;
+        for (const tree *b = t->a; b; b = b->next) {
+            double number;
+            if (find_number(m, b->name))
+                continue;
+            if (!spec_declares(m->spec, b->name)) {
+                module_error(m, b->at, NULL, NULL, "variant `%s` sets `%s`, which is no size or number of the spec", t->name, b->name);
+            } else if (constant_value(m, b->a, &number)) {
+                named_number *n = add_number(m, b->name, number, number == floor(number));
+                n->given        = true;
+            }
+        }
+        return true;
+    }
+    fprintf(m->d->stream, "%s: error: there is no variant `%s`\n", m->spec->path, how->variant);
+    m->d->errors++;
+    m->failed++;
+    return false;
+}
+
+static void end(module *m) {
+    for (size_t i = 0; i < m->number_count; i++)
+        if (m->number[i].given && !spec_declares(m->spec, m->number[i].name)) {
+            const char *near_name = suggest(m, m->number[i].name, NULL);
+            fprintf(m->d->stream, "%s: error: `%s` is no size or number of this spec", m->spec->path, m->number[i].name);
+            if (near_name)
+                fprintf(m->d->stream, " (did you mean `%s`?)", near_name);
+            fputc('\n', m->d->stream);
+            m->d->errors++;
+            m->failed++;
+        }
+}
+
+static void discard(module *m) {
+    free(m->value);
+    free(m->number);
+}
+
+bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d) {
+    module m = {.g = g, .spec = mechanism, .d = d, .training = how->training, .prefix = "", .group = "attention"};
+    if (begin(&m, how)) {
+        check_functions(&m);
+        statements(&m, mechanism->statements, false);
+        end(&m);
+    }
+    bool output = false;
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        output |= graph_output(g, i)->kind == OUTPUT_VALUE;
+    if (!m.failed && !output) {
+        fprintf(d->stream, "%s: error: the spec has no output\n", mechanism->path);
+        d->errors++;
+        m.failed++;
+    }
+    discard(&m);
+    return m.failed == 0;
+}
+
+/* The extents of the argument's indices become the sizes of the mechanism's input indices of the same names. */
+static void pass_sizes(module *inner, const module *outer, node argument) {
+    const tree *input = inner->spec->statements;
+    while (input && input->kind != TREE_INPUT)
+        input = input->next;
+    for (const tree *i = input ? input->a : NULL; i; i = i->next)
+        for (const tree *t = inner->spec->statements; t; t = t->next)
+            if (t->kind == TREE_INDEX && strcmp(t->name, i->name) == 0 && t->a->kind == TREE_NAME && !find_number(inner, t->a->name)) {
+                index_id index;
+                if (find_index(outer, i->name, &index) && (graph_view(outer->g, argument).free >> index & 1 || graph_index_extent(outer->g, index) == 1)) {
+                    named_number *n = add_number(inner, t->a->name, (double)graph_index_extent(outer->g, index), true);
+                    n->given        = true;
+                }
+            }
+}
+
+node call_slot(module *m, const tree *call, node argument, const trail *where) {
+    size_t      k     = (size_t)m->layer % m->mechanism_count;
+    const spec *inner = m->mechanism[k];
+    if (inner->kind != SPEC_MECHANISM) {
+        module_error(m, call->at, where, NULL, "%s is not a mechanism", inner->path);
+        return NODE_NONE;
+    }
+    module n = {.g = m->g, .spec = inner, .d = m->d, .training = m->training, .group = "attention", .slot_argument = argument};
+    n.prefix = format_text(m, "%sattention.", m->prefix);
+    if (begin(&n, &m->mechanism_how[k])) {
+        pass_sizes(&n, m, argument);
+        check_functions(&n);
+        statements(&n, inner->statements, false);
+        end(&n);
+    }
+    discard(&n);
+    if (!n.failed && !n.slot_result)
+        module_error(m, call->at, where, NULL, "%s has no output", inner->path);
+    m->failed += n.failed;
+    return n.failed ? NODE_NONE : n.slot_result;
+}
+
+bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, const elaboration *mechanism_how, size_t mechanism_count,
+                     const elaboration *how, diagnostics *d) {
+    module m = {.g = g, .spec = model, .d = d, .training = how->training, .prefix = "", .group = "other",
+                .mechanism = mechanism, .mechanism_how = mechanism_how, .mechanism_count = mechanism_count};
+    if (model->kind != SPEC_MODEL) {
+        fprintf(d->stream, "%s: error: this is not a model\n", model->path);
+        d->errors++;
+        return false;
+    }
+    if (begin(&m, how)) {
+        check_functions(&m);
+        statements(&m, model->statements, false);
+        end(&m);
+    }
+    discard(&m);
+    return m.failed == 0;
+}
+
+/* Optimizers */
+
+typedef struct optimizer {
+    uint32_t    gradient; /* output number of the first gradient */
+    uint32_t    count;    /* gradients */
+    const tree *each;
+    size_t      state_count;
+    const tree *state[TENSOR_RANK];
+    uint32_t   *state_tensor; /* count * state_count tensor numbers */
+    struct {
+        const tree *argument;
+        node        sum;
+    } total[64];
+    unsigned totals;
+    uint32_t *output; /* of each gradient */
+} optimizer;
+
+static void bind(module *m, const char *name, node n, const tensor *shape) {
+    value v = {.name = name, .node = n};
+    if (shape) {
+        /* element by element: written without indices, it depends on all of the parameter's */
+        memcpy(v.index, shape->index, sizeof v.index);
+    }
+    add_value(m, &v);
+}
+
+static void bind_parameter(module *m, const optimizer *o, uint32_t k) {
+    const output *gradient  = graph_output(m->g, o->output[k]);
+    const tensor *parameter = graph_tensor(m->g, gradient->tensor);
+    bind(m, o->each->name, parameter->node, parameter);
+    bind(m, o->each->a->name, gradient->node, parameter);
+    for (size_t s = 0; s < o->state_count; s++)
+        bind(m, o->state[s]->name, graph_tensor(m->g, o->state_tensor[k * o->state_count + s])->node, parameter);
+}
+
+/* The sum of an expression over all elements of all parameters. */
+static node total_over_parameters(module *m, const tree *argument, const local *scope, const trail *where) {
+    optimizer *o = m->optimizer;
+    for (unsigned i = 0; i < o->totals; i++)
+        if (o->total[i].argument == argument)
+            return o->total[i].sum;
+    node sum = graph_float(m->g, 0);
+    for (uint32_t k = 0; k < o->count; k++) {
+        size_t mark = m->value_count;
+        bind_parameter(m, o, k);
+        node n         = expression(m, argument, scope, where);
+        m->value_count = mark;
+        if (!n)
+            return NODE_NONE;
+        const tensor *p = graph_tensor(m->g, graph_output(m->g, o->output[k])->tensor);
+        sum             = graph_add(m->g, sum, graph_reduce(m->g, REDUCE_SUM, set_of(p->index, p->rank), NODE_NONE, n));
+    }
+    if (o->totals < sizeof o->total / sizeof *o->total) {
+        o->total[o->totals].argument = argument;
+        o->total[o->totals++].sum    = sum;
+    }
+    return sum;
+}
+
+static bool declare_optimizer(module *m, optimizer *o) {
+    for (const tree *t = m->spec->statements; t; t = t->next) {
+        if (t->kind == TREE_EACH) {
+            o->each = t;
+        } else if (t->kind == TREE_STATE && o->state_count < TENSOR_RANK) {
+            o->state[o->state_count++] = t;
+        } else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT) {
+            size_statement(m, t);
+        } else if (t->kind == TREE_INPUT) {
+            tensor_statement(m, t);
+        }
+    }
+    if (!o->each) {
+        fprintf(m->d->stream, "%s: error: an optimizer says `each p, g`: a parameter and its gradient\n", m->spec->path);
+        m->d->errors++;
+        m->failed++;
+    }
+    return m->failed == 0;
+}
+
+static void add_states(module *m, optimizer *o) {
+    o->state_tensor = zeroed(o->count * o->state_count + 1, sizeof *o->state_tensor);
+    for (uint32_t k = 0; k < o->count; k++) {
+        uint32_t number = graph_output(m->g, o->output[k])->tensor;
+        for (size_t s = 0; s < o->state_count; s++) {
+            const tensor *parameter = graph_tensor(m->g, number);
+            tensor        state     = {.kind = TENSOR_STATE, .type = TYPE_FLOAT, .rank = parameter->rank, .init = INIT_CONSTANT, .parent = number};
+            char          name[512];
+            memcpy(state.index, parameter->index, sizeof state.index);
+            snprintf(name, sizeof name, "%s.%s", parameter->name, o->state[s]->name);
+            state.name = name;
+            if (!constant_value(m, o->state[s]->a, &state.argument[0]))
+                return;
+            o->state_tensor[k * o->state_count + s] = graph_add_tensor(m->g, &state);
+        }
+    }
+}
+
+static void add_update(module *m, uint32_t tensor_number, node n) {
+    const tensor *t = graph_tensor(m->g, tensor_number);
+    char          name[512];
+    snprintf(name, sizeof name, "update.%s", t->name);
+    output out = {.name = name, .kind = OUTPUT_UPDATE, .tensor = tensor_number, .rank = t->rank, .node = n};
+    memcpy(out.index, t->index, sizeof out.index);
+    graph_add_output(m->g, &out);
+}
+
+static void optimize_parameter(module *m, optimizer *o, uint32_t k) {
+    size_t mark = m->value_count;
+    bind_parameter(m, o, k);
+    for (const tree *t = m->spec->statements; t && !m->failed; t = t->next) {
+        if (t->kind == TREE_UPDATE || t->kind == TREE_DEFINE) {
+            node n = expression(m, t->b, NULL, NULL);
+            if (!n)
+                continue;
+            if (t->a)
+                module_error(m, t->at, NULL, NULL, "an optimizer works element by element: no indices");
+            value *v = (value *)find_value(m, t->name);
+            if (t->kind == TREE_UPDATE && v)
+                v->node = n;
+            else if (t->kind == TREE_UPDATE)
+                module_error(m, t->at, NULL, NULL, "`%s` is no parameter and no state", t->name);
+            else
+                bind(m, t->name, n, NULL);
+        } else if (t->kind != TREE_EACH && t->kind != TREE_STATE && t->kind != TREE_SIZE && t->kind != TREE_CONSTANT && t->kind != TREE_INPUT && t->kind != TREE_FUNCTION) {
+            module_error(m, t->at, NULL, NULL, "this does not belong into an optimizer");
+        }
+    }
+    if (!m->failed) {
+        add_update(m, graph_output(m->g, o->output[k])->tensor, find_value(m, o->each->name)->node);
+        for (size_t s = 0; s < o->state_count; s++)
+            add_update(m, o->state_tensor[k * o->state_count + s], find_value(m, o->state[s]->name)->node);
+    }
+    m->value_count = mark;
+}
+
+bool elaborate_optimizer(graph *g, const spec *spec_of, const elaboration *how, diagnostics *d) {
+    optimizer o = {0};
+    module    m = {.g = g, .spec = spec_of, .d = d, .training = true, .prefix = "", .group = "other", .total = total_over_parameters, .optimizer = &o};
+    if (spec_of->kind != SPEC_OPTIMIZER) {
+        fprintf(d->stream, "%s: error: this is not an optimizer\n", spec_of->path);
+        d->errors++;
+        return false;
+    }
+    o.output = zeroed(graph_output_count(g) + 1, sizeof *o.output);
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        if (graph_output(g, i)->kind == OUTPUT_GRADIENT)
+            o.output[o.count++] = i;
+    if (begin(&m, how) && declare_optimizer(&m, &o)) {
+        add_states(&m, &o);
+        for (uint32_t k = 0; k < o.count && !m.failed; k++)
+            optimize_parameter(&m, &o, k);
+        end(&m);
+    }
+    free(o.output);
+    free(o.state_tensor);
+    discard(&m);
+    return m.failed == 0;
+}

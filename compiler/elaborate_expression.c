@@ -1,0 +1,635 @@
+/* Expressions: names are resolved, types and index ranges checked, functions expanded, nodes built. After an error
+ * the result is NODE_NONE and nothing more is said about what contains it. */
+#include "elaborate_internal.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *format_text(module *m, const char *format, ...) {
+    char    text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return arena_copy(m->spec->memory, text, strlen(text));
+}
+
+void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...) {
+    char    text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    m->failed++;
+    if (m->d->errors++ >= PARSE_ERRORS)
+        return;
+    spec_report(m->d->stream, at, "error", text, hint);
+    for (; where; where = where->outer) {
+        unsigned line, column;
+        spec_line(where->call, &line, &column);
+        fprintf(m->d->stream, "    in `%s`, called at %s:%u:%u\n", where->function, where->call.file->path, line, column);
+    }
+}
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+/* Names near a misspelt one */
+
+static unsigned distance(const char *a, const char *b) {
+    size_t   n = strlen(a), k = strlen(b);
+    unsigned row[65];
+    if (n > 64 || k > 64)
+        return 100;
+    for (size_t j = 0; j <= k; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= n; i++) {
+        unsigned diagonal = row[0];
+        row[0]            = (unsigned)i;
+        for (size_t j = 1; j <= k; j++) {
+            unsigned above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j]   = best;
+        }
+    }
+    return row[k];
+}
+
+static const char *const builtin[] = {"exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "abs", "floor", "max", "min", "stop",
+                                      "dropout", "extent", "domain", "total", "sum", "product", "any", "all", "count", "topk", "float"};
+
+static void nearer(const char *candidate, const char *name, unsigned *best, const char **found) {
+    unsigned d = distance(candidate, name);
+    if (d < *best) {
+        *best  = d;
+        *found = candidate;
+    }
+}
+
+const char *suggest(const module *m, const char *name, const local *scope) {
+    const char *found = NULL;
+    unsigned    best  = strlen(name) > 4 ? 3 : 2;
+    for (; scope; scope = scope->outer)
+        nearer(scope->name, name, &best, &found);
+    for (size_t i = 0; i < m->value_count; i++)
+        nearer(m->value[i].name, name, &best, &found);
+    for (size_t i = 0; i < m->number_count; i++)
+        nearer(m->number[i].name, name, &best, &found);
+    for (unsigned i = 0; i < m->index_count; i++)
+        nearer(m->index[i].name, name, &best, &found);
+    for (const tree *t = m->spec->statements; t; t = t->next)
+        if (t->kind == TREE_FUNCTION)
+            nearer(t->name, name, &best, &found);
+    for (size_t i = 0; i < sizeof builtin / sizeof *builtin; i++)
+        nearer(builtin[i], name, &best, &found);
+    return found && strcmp(found, name) != 0 ? found : NULL;
+}
+
+static node unknown(module *m, const tree *t, const local *scope, const trail *where, const char *what) {
+    const char *near_name = suggest(m, t->name, scope);
+    module_error(m, t->at, where, near_name ? format_text(m, "did you mean `%s`?", near_name) : NULL, "unknown %s `%s`", what, t->name);
+    return NODE_NONE;
+}
+
+/* Look-up */
+
+const value *find_value(const module *m, const char *name) {
+    for (size_t i = m->value_count; i-- > 0;)
+        if (strcmp(m->value[i].name, name) == 0)
+            return &m->value[i];
+    return NULL;
+}
+
+named_number *find_number(const module *m, const char *name) {
+    for (size_t i = 0; i < m->number_count; i++)
+        if (strcmp(m->number[i].name, name) == 0)
+            return &m->number[i];
+    return NULL;
+}
+
+bool find_index(const module *m, const char *name, index_id *out) {
+    for (unsigned i = 0; i < m->index_count; i++)
+        if (strcmp(m->index[i].name, name) == 0) {
+            *out = m->index[i].index;
+            return true;
+        }
+    return false;
+}
+
+const tree *find_function(const module *m, const char *name) {
+    const tree *found = NULL;
+    for (const tree *t = m->spec->statements; t; t = t->next)
+        if (t->kind == TREE_FUNCTION && strcmp(t->name, name) == 0)
+            found = t;
+    return found;
+}
+
+static const local *find_local(const local *scope, const char *name) {
+    for (; scope; scope = scope->outer)
+        if (strcmp(scope->name, name) == 0)
+            return scope;
+    return NULL;
+}
+
+/* The index that a name stands for here, and the restriction a caller put on it. */
+static bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain) {
+    const local *l = find_local(scope, t->name);
+    *domain        = NODE_NONE;
+    if (l && l->is_index) {
+        *index  = l->index;
+        *domain = l->domain;
+        return true;
+    }
+    if (!l && find_index(m, t->name, index))
+        return true;
+    const char *near_name = suggest(m, t->name, scope);
+    module_error(m, t->at, where, near_name && strcmp(near_name, t->name) ? format_text(m, "did you mean `%s`? indices are declared as `index %s:SIZE`", near_name, t->name) : format_text(m, "declare it: `index %s:SIZE`", t->name),
+                 "`%s` is not an index", t->name);
+    return false;
+}
+
+/* Interval of an integer expression */
+
+static bool interval(const graph *g, node n, int64_t *low, int64_t *high) {
+    node_view v = graph_view(g, n);
+    int64_t   a, b, c, d;
+    switch (v.op) {
+    case NODE_INT:
+        *low = *high = v.integer;
+        return true;
+    case NODE_INDEX:
+        *low  = 0;
+        *high = graph_index_extent(g, (index_id)__builtin_ctzll(v.vars)) - 1;
+        return true;
+    case NODE_TENSOR:
+        *low  = 0;
+        *high = graph_tensor(g, v.tensor)->below - 1;
+        return *high >= 0;
+    case NODE_GATHER:
+        return interval(g, v.child[0], low, high);
+    case NODE_ADD:
+    case NODE_SUB:
+        if (!interval(g, v.child[0], &a, &b) || !interval(g, v.child[1], &c, &d))
+            return false;
+        if (v.op == NODE_ADD)
+            return !__builtin_add_overflow(a, c, low) && !__builtin_add_overflow(b, d, high);
+        return !__builtin_sub_overflow(a, d, low) && !__builtin_sub_overflow(b, c, high);
+    case NODE_MUL:
+        return interval(g, v.child[0], &a, &b) && interval(g, v.child[1], &c, &d) && a >= 0 && c >= 0 &&
+               !__builtin_mul_overflow(a, c, low) && !__builtin_mul_overflow(b, d, high);
+    case NODE_DIV:
+        if (!interval(g, v.child[0], &a, &b) || !interval(g, v.child[1], &c, &d) || a < 0 || c <= 0)
+            return false;
+        *low  = a / d;
+        *high = b / c;
+        return true;
+    case NODE_MOD:
+        if (!interval(g, v.child[1], &c, &d) || c <= 0)
+            return false;
+        *low  = 0;
+        *high = d - 1;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool in_range(module *m, const tree *t, const trail *where, node expression_node, index_id index) {
+    int64_t low, high, extent = graph_index_extent(m->g, index);
+    if (!interval(m->g, expression_node, &low, &high) || (high >= 0 && low < extent))
+        return true;
+    module_error(m, t->at, where, NULL, "this is between %lld and %lld, and `%s` runs from 0 to %lld", (long long)low, (long long)high, graph_index_name(m->g, index), (long long)extent - 1);
+    return false;
+}
+
+/* Reads */
+
+static bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step) {
+    index_id named;
+    if (t->kind != TREE_BINARY || t->a->kind != TREE_NAME || t->b->kind != TREE_NUMBER || t->b->number != 1)
+        return false;
+    const local *l = find_local(scope, t->a->name);
+    if (l ? !l->is_index : !find_index(m, t->a->name, &named))
+        return false;
+    return (l ? l->index : named) == index && strcmp(t->name, step < 0 ? "-" : "+") == 0;
+}
+
+static node read_value(module *m, const tree *t, const value *bound, const local *scope, const trail *where) {
+    unsigned count = 0;
+    for (const tree *a = t->a; a; a = a->next)
+        count++;
+    if (count != bound->rank) {
+        module_error(m, t->at, where, NULL, "`%s` has %u indices, here are %u", t->name, bound->rank, count);
+        return NODE_NONE;
+    }
+    value    copy = *bound; /* expressions below may move the table */
+    node     at[TENSOR_RANK];
+    index_id substituted[TENSOR_RANK];
+    unsigned used = 0, position = 0;
+    bool     ok = true;
+    for (const tree *a = t->a; a; a = a->next, position++) {
+        if (copy.self && position == copy.scan_position) {
+            bool reverse = graph_view(m->g, copy.node).reverse;
+            if (!is_step(m, scope, a, copy.index[position], reverse ? 1 : -1)) {
+                module_error(m, a->at, where, NULL, "a recurrence reads its own value one step %s only: `%s%s1`", reverse ? "later" : "earlier",
+                             graph_index_name(m->g, copy.index[position]), reverse ? "+" : "-");
+                ok = false;
+            }
+            continue;
+        }
+        node n = expression(m, a, scope, where);
+        if (!n) {
+            ok = false;
+        } else if (graph_view(m->g, n).type != TYPE_INT) {
+            module_error(m, a->at, where, "`/` of two integers is an integer; a real number is no position", "index %u of `%s` is not an integer", position + 1, t->name);
+            ok = false;
+        } else if (in_range(m, a, where, n, copy.index[position])) {
+            substituted[used] = copy.index[position];
+            at[used++]        = n;
+        } else {
+            ok = false;
+        }
+    }
+    return ok ? graph_gather(m->g, copy.node, used, substituted, at) : NODE_NONE;
+}
+
+static node name_node(module *m, const tree *t, const local *scope, const trail *where) {
+    const local *l = find_local(scope, t->name);
+    if (l && l->is_index)
+        return graph_index_value(m->g, l->index);
+    if (l)
+        return l->bound.node;
+    const value *v = find_value(m, t->name);
+    if (v && v->rank == 0)
+        return v->node;
+    if (v) {
+        module_error(m, t->at, where, NULL, "`%s` is a tensor with %u indices: write them", t->name, v->rank);
+        return NODE_NONE;
+    }
+    index_id i;
+    if (find_index(m, t->name, &i))
+        return graph_index_value(m->g, i);
+    named_number *n = find_number(m, t->name);
+    if (!n)
+        return unknown(m, t, scope, where, "name");
+    n->used = true;
+    return n->integer ? graph_int(m->g, (int64_t)n->number) : graph_float(m->g, n->number);
+}
+
+/* Operators */
+
+static node need(module *m, const tree *t, const trail *where, node n, bool boolean) {
+    if (n && (graph_view(m->g, n).type == TYPE_BOOL) != boolean) {
+        module_error(m, t->at, where, boolean ? "compare it with something" : "choose: `if … then … else …`", boolean ? "a condition is needed here, this is a number" : "a number is needed here, this is a condition");
+        return NODE_NONE;
+    }
+    return n;
+}
+
+static node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean) {
+    return need(m, t, where, expression(m, t, scope, where), boolean);
+}
+
+static node binary(module *m, const tree *t, const local *scope, const trail *where) {
+    bool logical = strcmp(t->name, "and") == 0 || strcmp(t->name, "or") == 0;
+    node a = operand(m, t->a, scope, where, logical), b = operand(m, t->b, scope, where, logical);
+    if (!a || !b)
+        return NODE_NONE;
+    static const struct {
+        const char *text;
+        node_op     op;
+        bool        swap, negate;
+    } op[] = {{"+", NODE_ADD, false, false},       {"-", NODE_SUB, false, false},   {"*", NODE_MUL, false, false}, {"/", NODE_DIV, false, false},
+              {"%", NODE_MOD, false, false},       {"^", NODE_POW, false, false},   {"<", NODE_LESS, false, false}, {">", NODE_LESS, true, false},
+              {"<=", NODE_LESS_EQUAL, false, false}, {">=", NODE_LESS_EQUAL, true, false}, {"==", NODE_EQUAL, false, false}, {"!=", NODE_EQUAL, false, true},
+              {"and", NODE_AND, false, false},     {"or", NODE_OR, false, false}};
+    for (size_t i = 0; i < sizeof op / sizeof *op; i++) {
+        if (strcmp(op[i].text, t->name) != 0)
+            continue;
+        double divisor;
+        bool   integers = graph_view(m->g, a).type == TYPE_INT && graph_view(m->g, b).type == TYPE_INT;
+        if (op[i].op == NODE_MOD && !integers) {
+            module_error(m, t->at, where, NULL, "`%%` needs two integers");
+            return NODE_NONE;
+        }
+        if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && graph_is_constant(m->g, b, &divisor) && divisor == 0) {
+            module_error(m, t->b->at, where, NULL, "division by zero");
+            return NODE_NONE;
+        }
+        node n = graph_pointwise(m->g, op[i].op, op[i].swap ? b : a, op[i].swap ? a : b, NODE_NONE);
+        return op[i].negate ? graph_pointwise(m->g, NODE_NOT, n, NODE_NONE, NODE_NONE) : n;
+    }
+    return NODE_NONE;
+}
+
+/* Reductions and selection */
+
+static unsigned list_length(const tree *t) {
+    unsigned n = 0;
+    for (; t; t = t->next)
+        n++;
+    return n;
+}
+
+/* The indices in the brackets of a call, and the conjunction of the callers' restrictions and the `where`. */
+static bool bracket(module *m, const tree *t, const local *scope, const trail *where, index_id *index, unsigned *count, node *domain) {
+    bool ok = true;
+    *count  = 0;
+    *domain = graph_bool(m->g, true);
+    for (const tree *b = t->b; b; b = b->next) {
+        node restriction;
+        if (b->kind != TREE_NAME) {
+            module_error(m, b->at, where, NULL, "`%s[…]` takes the names of indices", t->name);
+            ok = false;
+        } else if (*count == TENSOR_RANK) {
+            module_error(m, b->at, where, NULL, "more than %d indices", TENSOR_RANK);
+            ok = false;
+        } else if (resolve_index(m, b, scope, where, &index[*count], &restriction)) {
+            if (restriction)
+                *domain = graph_and(m->g, *domain, restriction);
+            ++*count;
+        } else {
+            ok = false;
+        }
+    }
+    if (t->c) {
+        node condition = operand(m, t->c, scope, where, true);
+        if (!condition)
+            return false;
+        *domain = graph_and(m->g, *domain, condition);
+    }
+    return ok;
+}
+
+static bool arguments(module *m, const tree *t, const trail *where, unsigned wanted) {
+    unsigned have = list_length(t->a);
+    if (have == wanted)
+        return true;
+    module_error(m, t->at, where, NULL, "`%s` takes %u argument%s, here %s %u", t->name, wanted, wanted == 1 ? "" : "s", have == 1 ? "is" : "are", have);
+    return false;
+}
+
+static node reduction_call(module *m, const tree *t, const local *scope, const trail *where, reduction r, bool count) {
+    index_id index[TENSOR_RANK];
+    unsigned n;
+    node     domain;
+    if (!arguments(m, t, where, 1) || !bracket(m, t, scope, where, index, &n, &domain))
+        return NODE_NONE;
+    bool boolean = r == REDUCE_ANY || r == REDUCE_ALL || count;
+    node body    = operand(m, t->a, scope, where, boolean);
+    if (!body)
+        return NODE_NONE;
+    if (count)
+        body = graph_select(m->g, body, graph_int(m->g, 1), graph_int(m->g, 0));
+    index_set vars = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (vars & bit(index[i])) {
+            module_error(m, t->at, where, NULL, "`%s` binds an index twice", t->name);
+            return NODE_NONE;
+        }
+        vars |= bit(index[i]);
+    }
+    return graph_reduce(m->g, r, vars, domain, body);
+}
+
+static node topk_call(module *m, const tree *t, const local *scope, const trail *where) {
+    index_id index[TENSOR_RANK];
+    unsigned n;
+    node     domain;
+    if (!arguments(m, t, where, 2) || !bracket(m, t, scope, where, index, &n, &domain))
+        return NODE_NONE;
+    node    score = operand(m, t->a, scope, where, false);
+    int64_t k;
+    if (!score || !integer_value(m, t->a->next, &k))
+        return NODE_NONE;
+    if (n != 1 || k < 1) {
+        module_error(m, t->at, where, NULL, n != 1 ? "`topk` selects along one index" : "`topk` selects at least one");
+        return NODE_NONE;
+    }
+    return graph_topk(m->g, index[0], domain, graph_pointwise(m->g, NODE_TO_FLOAT, score, NODE_NONE, NODE_NONE), k);
+}
+
+/* Functions */
+
+static node function_call(module *m, const tree *t, const tree *f, const local *scope, const trail *where) {
+    index_id index[TENSOR_RANK];
+    unsigned count;
+    node     domain;
+    if (!bracket(m, t, scope, where, index, &count, &domain))
+        return NODE_NONE;
+    if (count != list_length(f->a)) {
+        module_error(m, t->at, where, NULL, "`%s` takes %u ind%s in brackets, here are %u", f->name, list_length(f->a), list_length(f->a) == 1 ? "ex" : "ices", count);
+        return NODE_NONE;
+    }
+    if (!arguments(m, t, where, list_length(f->b)))
+        return NODE_NONE;
+    if (where && where->depth >= EXPANSION_DEPTH) {
+        if (!m->gave_up)
+            module_error(m, t->at, NULL, "a function may not call itself", "`%s` is expanded more than %d levels deep", f->name, EXPANSION_DEPTH);
+        m->gave_up = true;
+        return NODE_NONE;
+    }
+    unsigned formals = list_length(f->b);
+    local   *frame   = arena_take(m->spec->memory, (count + formals + 1) * sizeof *frame);
+    local   *inner   = NULL;
+    unsigned used    = 0;
+    bool     all     = graph_is_constant(m->g, domain, NULL);
+    for (const tree *b = f->a; b; b = b->next) {
+        frame[used] = (local){.outer = inner, .name = b->name, .is_index = true, .index = index[used], .domain = all ? NODE_NONE : domain};
+        inner       = &frame[used++];
+    }
+    const tree *argument = t->a;
+    for (const tree *p = f->b; p; p = p->next, argument = argument->next) {
+        node n = expression(m, argument, scope, where);
+        if (!n)
+            return NODE_NONE;
+        local *l = &frame[used++];
+        *l       = (local){.outer = inner, .name = p->name, .bound = {.name = p->name, .node = n}};
+        for (const tree *i = p->a; i; i = i->next) {
+            node ignored;
+            if (l->bound.rank == TENSOR_RANK || !resolve_index(m, i, inner, where, &l->bound.index[l->bound.rank], &ignored))
+                return NODE_NONE;
+            l->bound.rank++;
+        }
+        inner = l;
+    }
+    trail here = {.outer = where, .function = f->name, .call = t->at, .depth = where ? where->depth + 1 : 1};
+    return expression(m, f->c, inner, &here);
+}
+
+/* Calls by name */
+
+static node dropout_call(module *m, const tree *t, const local *scope, const trail *where) {
+    double rate;
+    if (!arguments(m, t, where, 2) || !constant_value(m, t->a->next, &rate))
+        return NODE_NONE;
+    node x = operand(m, t->a, scope, where, false);
+    if (rate < 0 || rate >= 1) {
+        module_error(m, t->a->next->at, where, NULL, "the rate of dropout is at least 0 and below 1, this is %g", rate);
+        return NODE_NONE;
+    }
+    if (!x || !m->training || rate == 0)
+        return x;
+    node draw = graph_random(m->g, graph_new_random(m->g), graph_view(m->g, x).free);
+    node drop = graph_pointwise(m->g, NODE_LESS, draw, graph_float(m->g, rate), NODE_NONE);
+    return graph_select(m->g, drop, graph_float(m->g, 0), graph_mul(m->g, x, graph_float(m->g, 1 / (1 - rate))));
+}
+
+static node index_call(module *m, const tree *t, const local *scope, const trail *where, bool extent) {
+    index_id index;
+    node     domain;
+    if (!arguments(m, t, where, 1))
+        return NODE_NONE;
+    if (t->a->kind != TREE_NAME) {
+        module_error(m, t->a->at, where, NULL, "`%s` takes the name of an index", t->name);
+        return NODE_NONE;
+    }
+    if (!resolve_index(m, t->a, scope, where, &index, &domain))
+        return NODE_NONE;
+    if (extent)
+        return graph_int(m->g, graph_index_extent(m->g, index));
+    return domain ? domain : graph_bool(m->g, true);
+}
+
+static node pointwise_call(module *m, const tree *t, node_op op, const local *scope, const trail *where) {
+    unsigned arity = graph_op_arity(op);
+    node     n[3]  = {NODE_NONE, NODE_NONE, NODE_NONE};
+    if (!arguments(m, t, where, arity))
+        return NODE_NONE;
+    const tree *a = t->a;
+    for (unsigned i = 0; i < arity; i++, a = a->next) {
+        if (op == NODE_STOP || op == NODE_TO_FLOAT)
+            n[i] = expression(m, a, scope, where);
+        else
+            n[i] = operand(m, a, scope, where, false);
+        if (!n[i])
+            return NODE_NONE;
+    }
+    return graph_pointwise(m->g, op, n[0], n[1], n[2]);
+}
+
+static node call(module *m, const tree *t, const local *scope, const trail *where) {
+    const tree *f = find_function(m, t->name);
+    if (f)
+        return function_call(m, t, f, scope, where);
+    if (t->b) {
+        static const struct {
+            const char *name;
+            reduction   r;
+            bool        count;
+        } reduce[] = {{"sum", REDUCE_SUM, false}, {"product", REDUCE_PRODUCT, false}, {"max", REDUCE_MAX, false}, {"min", REDUCE_MIN, false},
+                      {"any", REDUCE_ANY, false}, {"all", REDUCE_ALL, false},         {"count", REDUCE_SUM, true}};
+        for (size_t i = 0; i < sizeof reduce / sizeof *reduce; i++)
+            if (strcmp(t->name, reduce[i].name) == 0)
+                return reduction_call(m, t, scope, where, reduce[i].r, reduce[i].count);
+        if (strcmp(t->name, "topk") == 0)
+            return topk_call(m, t, scope, where);
+        return unknown(m, t, scope, where, "function or reduction");
+    }
+    if (strcmp(t->name, "dropout") == 0)
+        return dropout_call(m, t, scope, where);
+    if (strcmp(t->name, "extent") == 0 || strcmp(t->name, "domain") == 0)
+        return index_call(m, t, scope, where, t->name[0] == 'e');
+    if (strcmp(t->name, "total") == 0 && m->total)
+        return arguments(m, t, where, 1) ? m->total(m, t->a, scope, where) : NODE_NONE;
+    if (m->mechanism && strcmp(t->name, "attention") == 0) {
+        node argument = arguments(m, t, where, 1) ? operand(m, t->a, scope, where, false) : NODE_NONE;
+        return argument ? call_slot(m, t, argument, where) : NODE_NONE;
+    }
+    for (node_op op = NODE_EXP; op <= NODE_FLOOR; op++)
+        if (strcmp(t->name, graph_op_name(op)) == 0)
+            return pointwise_call(m, t, op, scope, where);
+    if (strcmp(t->name, "max") == 0)
+        return pointwise_call(m, t, NODE_MAXIMUM, scope, where);
+    if (strcmp(t->name, "min") == 0)
+        return pointwise_call(m, t, NODE_MINIMUM, scope, where);
+    if (strcmp(t->name, "stop") == 0)
+        return pointwise_call(m, t, NODE_STOP, scope, where);
+    if (strcmp(t->name, "float") == 0)
+        return pointwise_call(m, t, NODE_TO_FLOAT, scope, where);
+    return unknown(m, t, scope, where, "function");
+}
+
+node expression(module *m, const tree *t, const local *scope, const trail *where) {
+    if (m->gave_up || m->steps++ > EXPANSION_STEPS) {
+        if (!m->gave_up)
+            module_error(m, t->at, where, NULL, "the spec expands to more than %d expressions", EXPANSION_STEPS);
+        m->gave_up = true;
+        return NODE_NONE;
+    }
+    switch (t->kind) {
+    case TREE_NUMBER:
+        if (t->integer && fabs(t->number) > 9e15) {
+            module_error(m, t->at, where, NULL, "this integer is too large");
+            return NODE_NONE;
+        }
+        return t->integer ? graph_int(m->g, (int64_t)t->number) : graph_float(m->g, t->number);
+    case TREE_NAME:
+        return name_node(m, t, scope, where);
+    case TREE_READ: {
+        const local *l = find_local(scope, t->name);
+        const value *v = l && !l->is_index ? &l->bound : l ? NULL : find_value(m, t->name);
+        return v ? read_value(m, t, v, scope, where) : unknown(m, t, scope, where, "tensor");
+    }
+    case TREE_CALL:
+        return call(m, t, scope, where);
+    case TREE_BINARY:
+        return binary(m, t, scope, where);
+    case TREE_UNARY: {
+        bool logical = strcmp(t->name, "not") == 0;
+        node a       = operand(m, t->a, scope, where, logical);
+        return a ? graph_pointwise(m->g, logical ? NODE_NOT : NODE_NEG, a, NODE_NONE, NODE_NONE) : NODE_NONE;
+    }
+    case TREE_IF: {
+        node c = operand(m, t->a, scope, where, true), a = expression(m, t->b, scope, where), b = expression(m, t->c, scope, where);
+        if (a && b && (graph_view(m->g, a).type == TYPE_BOOL) != (graph_view(m->g, b).type == TYPE_BOOL)) {
+            module_error(m, t->at, where, NULL, "one branch is a condition, the other a number");
+            return NODE_NONE;
+        }
+        return c && a && b ? graph_select(m->g, c, a, b) : NODE_NONE;
+    }
+    case TREE_LET: {
+        local l = {.outer = scope, .name = t->name, .bound = {.name = t->name}};
+        for (const tree *i = t->a; i; i = i->next) {
+            node ignored;
+            if (l.bound.rank == TENSOR_RANK || !resolve_index(m, i, scope, where, &l.bound.index[l.bound.rank], &ignored))
+                return NODE_NONE;
+            l.bound.rank++;
+        }
+        l.bound.node = expression(m, t->b, scope, where);
+        return l.bound.node ? expression(m, t->c, &l, where) : NODE_NONE;
+    }
+    default:
+        return NODE_NONE;
+    }
+}
+
+bool constant_value(module *m, const tree *t, double *out) {
+    node n = expression(m, t, NULL, NULL);
+    if (!n)
+        return false;
+    if (graph_is_constant(m->g, n, out) && isfinite(*out))
+        return true;
+    module_error(m, t->at, NULL, NULL, "a constant is needed here");
+    return false;
+}
+
+bool integer_value(module *m, const tree *t, int64_t *out) {
+    node n = expression(m, t, NULL, NULL);
+    if (!n)
+        return false;
+    node_view v = graph_view(m->g, n);
+    if (v.op == NODE_INT && v.type == TYPE_INT) {
+        *out = v.integer;
+        return true;
+    }
+    module_error(m, t->at, NULL, NULL, "a constant integer is needed here");
+    return false;
+}

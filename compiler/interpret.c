@@ -1,0 +1,501 @@
+/* A node's value is an array over its free indices, in order of index_id, computed when first needed and kept. Inside a
+ * scan the arrays lack the scanned index and are recomputed at each step. */
+#include "interpret.h"
+
+#include "philox.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct frame frame;
+struct frame { /* a scan being run */
+    frame    *outer;
+    node      scan;
+    uint32_t  label;
+    index_id  over;
+    int64_t   at;      /* the step */
+    double   *before;  /* the state before the step, over the state's indices */
+    index_set state;   /* the indices of `before` */
+    uint8_t  *inside;  /* node: depends on this scan's state before the step */
+    double  **value;   /* node: its value at this step */
+    index_set *axes;   /* node: the axes of that value */
+};
+
+struct interpretation {
+    const graph         *g;
+    const double *const *tensor_value;
+    uint64_t             seed;
+    double             **value; /* node; 0 is unused */
+    double             **held;  /* node: what a STOP is held at */
+    double             **output;
+    size_t               count;
+};
+
+static void *get(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+/* An array seen from a loop over other axes: the element offset moves by stride[i] when index i does. */
+typedef struct view {
+    const double *data;
+    int64_t       stride[GRAPH_INDICES];
+} view;
+
+static void strides(const graph *g, index_set axes, int64_t stride[GRAPH_INDICES]) {
+    int64_t step = 1;
+    memset(stride, 0, GRAPH_INDICES * sizeof *stride);
+    for (unsigned i = GRAPH_INDICES; i-- > 0;)
+        if (axes >> i & 1) {
+            stride[i] = step;
+            step *= graph_index_extent(g, (index_id)i);
+        }
+}
+
+/* An odometer over a set of indices. */
+typedef struct walk {
+    unsigned rank;
+    index_id index[GRAPH_INDICES];
+    int64_t  extent[GRAPH_INDICES];
+    int64_t  at[GRAPH_INDICES]; /* by index_id */
+} walk;
+
+static walk start(const graph *g, index_set axes) {
+    walk w = {0};
+    for (unsigned i = 0; i < GRAPH_INDICES; i++)
+        if (axes >> i & 1) {
+            w.index[w.rank]    = (index_id)i;
+            w.extent[w.rank++] = graph_index_extent(g, (index_id)i);
+        }
+    return w;
+}
+
+/* Moves on and keeps the offsets of `count` views; false at the end. */
+static bool advance(walk *w, const view *v, int64_t *offset, unsigned count) {
+    for (unsigned r = w->rank; r-- > 0;) {
+        index_id i = w->index[r];
+        if (++w->at[i] < w->extent[r]) {
+            for (unsigned k = 0; k < count; k++)
+                offset[k] += v[k].stride[i];
+            return true;
+        }
+        for (unsigned k = 0; k < count; k++)
+            offset[k] -= v[k].stride[i] * (w->extent[r] - 1);
+        w->at[i] = 0;
+    }
+    return false;
+}
+
+static const double *evaluate(interpretation *run, frame *f, node n, index_set *axes);
+
+static view look(interpretation *run, frame *f, node n) {
+    view      v;
+    index_set axes;
+    v.data = evaluate(run, f, n, &axes);
+    strides(run->g, axes, v.stride);
+    /* the element of the step where the array has the scanned index */
+    for (; f; f = f->outer)
+        if (axes >> f->over & 1) {
+            v.data += f->at * v.stride[f->over];
+            v.stride[f->over] = 0;
+        }
+    return v;
+}
+
+static double floor_divide(double a, double b) {
+    return b == 0 ? 0 : floor(a / b);
+}
+
+static double apply(node_op op, value_type type, const double x[3]) {
+    double a = x[0], b = x[1];
+    switch (op) {
+    case NODE_ADD:
+        return a + b;
+    case NODE_SUB:
+        return a - b;
+    case NODE_MUL:
+        return a * b;
+    case NODE_DIV:
+        return type == TYPE_INT ? floor_divide(a, b) : a / b;
+    case NODE_MOD:
+        return a - b * floor_divide(a, b);
+    case NODE_NEG:
+        return -a;
+    case NODE_MINIMUM:
+        return a < b ? a : b;
+    case NODE_MAXIMUM:
+        return a > b ? a : b;
+    case NODE_POW:
+        return pow(a, b);
+    case NODE_EXP:
+        return exp(a);
+    case NODE_LOG:
+        return log(a);
+    case NODE_LOG1P:
+        return log1p(a);
+    case NODE_SQRT:
+        return sqrt(a);
+    case NODE_SIN:
+        return sin(a);
+    case NODE_COS:
+        return cos(a);
+    case NODE_TANH:
+        return tanh(a);
+    case NODE_ERF:
+        return erf(a);
+    case NODE_ABS:
+        return fabs(a);
+    case NODE_FLOOR:
+        return floor(a);
+    case NODE_LESS:
+        return a < b;
+    case NODE_LESS_EQUAL:
+        return a <= b;
+    case NODE_EQUAL:
+        return a == b;
+    case NODE_AND:
+        return a != 0 && b != 0;
+    case NODE_OR:
+        return a != 0 || b != 0;
+    case NODE_NOT:
+        return a == 0;
+    case NODE_SELECT:
+        return a != 0 ? b : x[2];
+    default: /* TO_FLOAT, STOP */
+        return a;
+    }
+}
+
+static double *pointwise(interpretation *run, frame *f, node_view v, index_set axes) {
+    double *out = get((size_t)graph_space(run->g, axes), sizeof *out);
+    view    operand[3];
+    int64_t offset[3] = {0, 0, 0};
+    for (unsigned i = 0; i < v.child_count; i++)
+        operand[i] = look(run, f, v.child[i]);
+    walk    w = start(run->g, axes);
+    int64_t k = 0;
+    do {
+        double x[3] = {0, 0, 0};
+        for (unsigned i = 0; i < v.child_count; i++)
+            x[i] = operand[i].data[offset[i]];
+        out[k++] = apply(v.op, v.type, x);
+    } while (advance(&w, operand, offset, v.child_count));
+    return out;
+}
+
+static double identity(reduction r) {
+    switch (r) {
+    case REDUCE_PRODUCT:
+    case REDUCE_ALL:
+        return 1;
+    case REDUCE_MAX:
+        return -INFINITY;
+    case REDUCE_MIN:
+        return INFINITY;
+    default:
+        return 0;
+    }
+}
+
+static double combine(reduction r, double a, double b) {
+    switch (r) {
+    case REDUCE_SUM:
+        return a + b;
+    case REDUCE_PRODUCT:
+        return a * b;
+    case REDUCE_MAX:
+        return a > b || isnan(a) ? a : b;
+    case REDUCE_MIN:
+        return a < b || isnan(a) ? a : b;
+    case REDUCE_ANY:
+        return a != 0 || b != 0;
+    default:
+        return a != 0 && b != 0;
+    }
+}
+
+static double *reduce(interpretation *run, frame *f, node_view v, index_set axes) {
+    size_t  size = (size_t)graph_space(run->g, axes);
+    double *out  = get(size, sizeof *out);
+    for (size_t i = 0; i < size; i++)
+        out[i] = identity(v.reduction);
+    view operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
+    strides(run->g, axes, operand[2].stride);
+    int64_t offset[3] = {0, 0, 0};
+    walk    w         = start(run->g, axes | v.vars);
+    do
+        if (operand[0].data[offset[0]] != 0)
+            out[offset[2]] = combine(v.reduction, out[offset[2]], operand[1].data[offset[1]]);
+    while (advance(&w, operand, offset, 3));
+    return out;
+}
+
+static double *gather(interpretation *run, frame *f, node_view v, index_set axes) {
+    double  *out   = get((size_t)graph_space(run->g, axes), sizeof *out);
+    unsigned count = v.child_count - 1;
+    view    *operand = get(v.child_count, sizeof *operand);
+    int64_t *offset  = get(v.child_count, sizeof *offset);
+    int64_t  extent[GRAPH_INDICES], step[GRAPH_INDICES];
+    operand[0] = look(run, f, v.child[0]);
+    for (unsigned i = 0; i < count; i++) {
+        operand[i + 1] = look(run, f, v.child[i + 1]);
+        extent[i]      = graph_index_extent(run->g, v.substituted[i]);
+        step[i]        = operand[0].stride[v.substituted[i]];
+    }
+    for (unsigned i = 0; i < count; i++)
+        operand[0].stride[v.substituted[i]] = 0;
+    walk    w = start(run->g, axes);
+    int64_t k = 0;
+    do {
+        int64_t at      = offset[0];
+        bool    outside = false;
+        for (unsigned i = 0; i < count; i++) {
+            double x = operand[i + 1].data[offset[i + 1]];
+            outside |= !(x >= 0 && x < (double)extent[i]);
+            at += outside ? 0 : (int64_t)x * step[i];
+        }
+        out[k++] = outside ? NAN : operand[0].data[at];
+    } while (advance(&w, operand, offset, v.child_count));
+    free(operand);
+    free(offset);
+    return out;
+}
+
+typedef struct ranked {
+    double  score;
+    int64_t at;
+} ranked;
+
+static int better_first(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (isnan(x->score) || isnan(y->score)) {
+        if (isnan(x->score) != isnan(y->score))
+            return isnan(x->score) ? 1 : -1;
+    } else if (x->score != y->score) {
+        return x->score > y->score ? -1 : 1;
+    }
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+static double *topk(interpretation *run, frame *f, node_view v, index_set axes) {
+    double *out = get((size_t)graph_space(run->g, axes), sizeof *out);
+    view    operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
+    strides(run->g, axes, operand[2].stride);
+    int64_t extent = graph_index_extent(run->g, v.scan_index), offset[3] = {0, 0, 0};
+    ranked *row    = get((size_t)extent, sizeof *row);
+    walk    w      = start(run->g, axes & ~((index_set)1 << v.scan_index));
+    do {
+        int64_t count = 0;
+        for (int64_t s = 0; s < extent; s++)
+            if (operand[0].data[offset[0] + s * operand[0].stride[v.scan_index]] != 0)
+                row[count++] = (ranked){operand[1].data[offset[1] + s * operand[1].stride[v.scan_index]], s};
+        qsort(row, (size_t)count, sizeof *row, better_first);
+        for (int64_t i = 0; i < count && i < v.integer; i++)
+            out[offset[2] + row[i].at * operand[2].stride[v.scan_index]] = 1;
+    } while (advance(&w, operand, offset, 3));
+    free(row);
+    return out;
+}
+
+static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen) {
+    if (seen[n])
+        return seen[n] == 2;
+    node_view v   = graph_view(g, n);
+    bool      dep = v.op == NODE_PREVIOUS && v.scan_label == label;
+    seen[n]       = 1;
+    for (unsigned i = 0; i < v.child_count; i++)
+        dep |= mark_inside(g, v.child[i], label, seen);
+    if (dep)
+        seen[n] = 2;
+    return dep;
+}
+
+static void copy_over(const graph *g, view from, index_set axes, double *to) {
+    walk    w      = start(g, axes);
+    int64_t offset = 0, k = 0;
+    do
+        to[k++] = from.data[offset];
+    while (advance(&w, &from, &offset, 1));
+}
+
+static double *scan(interpretation *run, frame *outer, node n, node_view v, index_set axes) {
+    const graph *g    = run->g;
+    frame        f    = {.outer = outer, .scan = n, .label = v.scan_label, .over = v.scan_index};
+    index_set    over = (index_set)1 << v.scan_index;
+    f.state           = axes & ~over;
+    size_t  state     = (size_t)graph_space(g, f.state);
+    int64_t extent    = graph_index_extent(g, v.scan_index);
+    double *out       = get((size_t)graph_space(g, axes), sizeof *out);
+    double *after     = get(state, sizeof *after);
+    f.before          = get(state, sizeof *f.before);
+    f.inside          = get(run->count, 1);
+    f.value           = get(run->count, sizeof *f.value);
+    f.axes            = get(run->count, sizeof *f.axes);
+    mark_inside(g, v.child[1], v.scan_label, f.inside);
+    copy_over(g, look(run, outer, v.child[0]), f.state, f.before);
+    int64_t stride[GRAPH_INDICES];
+    strides(g, axes, stride);
+    for (int64_t k = 0; k < extent; k++) {
+        f.at = v.reverse ? extent - 1 - k : k;
+        copy_over(g, look(run, &f, v.child[1]), f.state, after);
+        view    target = {out, {0}};
+        int64_t offset = f.at * stride[v.scan_index], i = 0;
+        memcpy(target.stride, stride, sizeof stride);
+        walk w = start(g, f.state);
+        do
+            out[offset] = after[i++];
+        while (advance(&w, &target, &offset, 1));
+        memcpy(f.before, after, state * sizeof *after);
+        for (size_t j = 1; j < run->count; j++) {
+            free(f.value[j]);
+            f.value[j] = NULL;
+        }
+    }
+    free(after);
+    free(f.before);
+    free(f.inside);
+    free(f.value);
+    free(f.axes);
+    return out;
+}
+
+static double *leaf(interpretation *run, node_view v, index_set axes) {
+    size_t  size = (size_t)graph_space(run->g, axes);
+    double *out  = get(size, sizeof *out);
+    if (v.op == NODE_FLOAT || v.op == NODE_INT) {
+        out[0] = v.op == NODE_FLOAT ? v.number : (double)v.integer;
+    } else if (v.op == NODE_INDEX) {
+        for (size_t i = 0; i < size; i++)
+            out[i] = (double)i;
+    } else if (v.op == NODE_RANDOM) {
+        for (size_t i = 0; i < size; i++)
+            out[i] = philox_uniform(run->seed, (uint32_t)v.integer, i);
+    } else { /* TENSOR: from its own order into ours */
+        const tensor *t    = graph_tensor(run->g, v.tensor);
+        view          from = {run->tensor_value[v.tensor], {0}};
+        int64_t       step = 1;
+        for (unsigned i = t->rank; i-- > 0;) {
+            from.stride[t->index[i]] = step;
+            step *= t->extent[i];
+        }
+        copy_over(run->g, from, axes, out);
+    }
+    return out;
+}
+
+static double *compute(interpretation *run, frame *f, node n, node_view v, index_set axes) {
+    switch (v.op) {
+    case NODE_FLOAT:
+    case NODE_INT:
+    case NODE_INDEX:
+    case NODE_TENSOR:
+    case NODE_RANDOM:
+        return leaf(run, v, axes);
+    case NODE_REDUCE:
+        return reduce(run, f, v, axes);
+    case NODE_GATHER:
+        return gather(run, f, v, axes);
+    case NODE_SCAN:
+        return scan(run, f, n, v, axes);
+    case NODE_TOPK:
+        return topk(run, f, v, axes);
+    default:
+        return pointwise(run, f, v, axes);
+    }
+}
+
+static const double *evaluate(interpretation *run, frame *f, node n, index_set *axes) {
+    node_view v = graph_view(run->g, n);
+    if (v.op == NODE_PREVIOUS) {
+        while (f && f->label != v.scan_label)
+            f = f->outer;
+        *axes = f->state;
+        return f->before;
+    }
+    index_set fixed = 0;
+    for (; f && !f->inside[n]; f = f->outer)
+        ; /* the innermost scan that the node depends on */
+    for (const frame *o = f; o; o = o->outer)
+        fixed |= (index_set)1 << o->over;
+    *axes           = v.free & ~fixed;
+    double **memory = f ? &f->value[n] : &run->value[n];
+    if (!*memory && v.op == NODE_STOP && run->held[n] && !f)
+        return run->held[n];
+    if (!*memory)
+        *memory = compute(run, f, n, v, *axes);
+    return *memory;
+}
+
+interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed) {
+    interpretation *run = get(1, sizeof *run);
+    run->g              = g;
+    run->tensor_value   = tensor_value;
+    run->seed           = seed;
+    run->count          = graph_node_count(g) + 1;
+    run->value          = get(run->count, sizeof *run->value);
+    run->held           = get(run->count, sizeof *run->held);
+    run->output         = get(graph_output_count(g), sizeof *run->output);
+    return run;
+}
+
+void interpret_free(interpretation *run) {
+    if (!run)
+        return;
+    for (size_t i = 1; i < run->count; i++) {
+        free(run->value[i]);
+        free(run->held[i]);
+    }
+    for (uint32_t i = 0; i < graph_output_count(run->g); i++)
+        free(run->output[i]);
+    free(run->value);
+    free(run->held);
+    free(run->output);
+    free(run);
+}
+
+void interpret_hold_stops(interpretation *run, interpretation *base) {
+    for (size_t n = 1; n < run->count; n++) {
+        free(run->held[n]);
+        run->held[n] = NULL;
+        node_view v  = graph_view(run->g, (node)n);
+        if (base && v.op == NODE_STOP && base->value[n]) {
+            size_t size  = (size_t)graph_space(run->g, v.free);
+            run->held[n] = get(size, sizeof(double));
+            memcpy(run->held[n], base->value[n], size * sizeof(double));
+        }
+    }
+}
+
+const double *interpret_node(interpretation *run, node n) {
+    index_set axes;
+    return evaluate(run, NULL, n, &axes);
+}
+
+const double *interpret_output(interpretation *run, uint32_t number) {
+    const output *o = graph_output(run->g, number);
+    if (run->output[number])
+        return run->output[number];
+    index_set axes;
+    view      from = {evaluate(run, NULL, o->node, &axes), {0}};
+    int64_t   stride[GRAPH_INDICES];
+    strides(run->g, axes, stride);
+    double *out = get((size_t)o->elements, sizeof *out);
+    int64_t at[TENSOR_RANK] = {0};
+    for (int64_t k = 0; k < o->elements; k++) {
+        int64_t offset = 0;
+        for (unsigned i = 0; i < o->rank; i++)
+            offset += at[i] * stride[o->index[i]];
+        out[k] = from.data[offset];
+        for (unsigned i = o->rank; i-- > 0;) {
+            if (++at[i] < graph_index_extent(run->g, o->index[i]))
+                break;
+            at[i] = 0;
+        }
+    }
+    return run->output[number] = out;
+}
