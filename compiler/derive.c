@@ -9,18 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct derivation {
-    graph   *g;
-    node    *adjoint; /* node: the sum of contributions so far */
-    uint8_t *active;  /* node: leads from a wanted leaf */
-    size_t   size;    /* of both: the nodes before derivation began */
-    /* inside a scan's body, which was rebuilt above `floor`: contributions to it stay in `local` */
-    node   floor;
-    node  *local;
-    size_t local_size;
-    node   leaf; /* the state before the step */
-    bool   discard_outside;
-} derivation;
+typedef struct derivation derivation;
+struct derivation {
+    graph *g;
+    node *adjoint;   /* node: the sum of contributions so far */
+    uint8_t *active; /* node: adjoints are of use: it leads from a wanted leaf; inside a scan's body, from its state */
+    size_t size;     /* of both: the nodes before this derivation began */
+    /* a scan's body: what is not active there belongs to the derivation outside, unless that has it already */
+    derivation *outer;
+    bool discard_outside;
+};
 
 static void *get(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
@@ -42,18 +40,20 @@ static node zero(graph *g) {
 static bool wanted(const derivation *d, node n) {
     if (graph_view(d->g, n).type != TYPE_FLOAT)
         return false;
-    if (d->local && (n > d->floor || n == d->leaf))
-        return true;
-    return !d->discard_outside && n < d->size && d->active[n];
+    for (; d; d = d->discard_outside ? NULL : d->outer)
+        if (n < d->size && d->active[n])
+            return true;
+    return false;
 }
 
 /* `c` over the free indices of z is a part of the adjoint of n. */
 static void contribute(derivation *d, node n, node c, index_set z) {
     if (!wanted(d, n))
         return;
-    c          = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
-    node *slot = d->local && (n > d->floor || n == d->leaf) ? &d->local[n] : &d->adjoint[n];
-    *slot      = *slot ? graph_add(d->g, *slot, c) : c;
+    while (n >= d->size || !d->active[n])
+        d = d->outer;
+    c             = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
+    d->adjoint[n] = d->adjoint[n] ? graph_add(d->g, d->adjoint[n], c) : c;
 }
 
 static node greater(graph *g, node a, node b) {
@@ -69,11 +69,11 @@ static node unary(graph *g, node_op op, node a) {
 }
 
 static void pointwise_rule(derivation *d, node z, node bar) {
-    graph    *g    = d->g;
+    graph *g       = d->g;
     node_view v    = graph_view(g, z);
     index_set free = v.free;
-    node      a = v.child[0], b = v.child_count > 1 ? v.child[1] : NODE_NONE, c = v.child_count > 2 ? v.child[2] : NODE_NONE;
-    node      one = graph_float(g, 1);
+    node a = v.child[0], b = v.child_count > 1 ? v.child[1] : NODE_NONE, c = v.child_count > 2 ? v.child[2] : NODE_NONE;
+    node one = graph_float(g, 1);
     switch (v.op) {
     case NODE_ADD:
         contribute(d, a, bar, free);
@@ -105,7 +105,10 @@ static void pointwise_rule(derivation *d, node z, node bar) {
     }
     case NODE_POW:
         if (wanted(d, a))
-            contribute(d, a, graph_mul(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))), free);
+            contribute(
+                d, a,
+                graph_mul(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
+                free);
         if (wanted(d, b))
             contribute(d, b, graph_mul(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
         break;
@@ -131,7 +134,11 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         contribute(d, a, graph_mul(g, bar, graph_sub(g, one, square(g, z))), free);
         break;
     case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
-        contribute(d, a, graph_mul(g, bar, graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))), free);
+        contribute(
+            d, a,
+            graph_mul(g, bar,
+                      graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))),
+            free);
         break;
     case NODE_ABS: {
         node down = graph_select(g, greater(g, zero(g), a), graph_neg(g, bar), zero(g));
@@ -165,16 +172,18 @@ static node rename_index(graph *g, node n, index_id from, index_id to) {
 }
 
 static void product_rule(derivation *d, node z, node bar) {
-    graph    *g = d->g;
+    graph *g    = d->g;
     node_view v = graph_view(g, z);
-    node      domain = v.child[0], body = v.child[1], same = graph_bool(g, true), others = body, others_domain = domain;
+    node domain = v.child[0], body = v.child[1], same = graph_bool(g, true), others = body, others_domain = domain;
     index_set vars = v.vars, renamed = 0, taken = graph_view(g, body).free | graph_view(g, domain).free | vars;
     for (unsigned i = 0; i < GRAPH_INDICES; i++) {
         if (!(vars >> i & 1))
             continue;
         index_id to = other_index(g, (index_id)i, taken | renamed);
         renamed |= bit(to);
-        same          = graph_and(g, same, graph_pointwise(g, NODE_EQUAL, graph_index_value(g, (index_id)i), graph_index_value(g, to), NODE_NONE));
+        same = graph_and(
+            g, same,
+            graph_pointwise(g, NODE_EQUAL, graph_index_value(g, (index_id)i), graph_index_value(g, to), NODE_NONE));
         others        = rename_index(g, others, (index_id)i, to);
         others_domain = rename_index(g, others_domain, (index_id)i, to);
     }
@@ -183,9 +192,9 @@ static void product_rule(derivation *d, node z, node bar) {
 }
 
 static void reduce_rule(derivation *d, node z, node bar) {
-    graph    *g = d->g;
+    graph *g    = d->g;
     node_view v = graph_view(g, z);
-    node      domain = v.child[0], body = v.child[1];
+    node domain = v.child[0], body = v.child[1];
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
         contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
@@ -202,7 +211,7 @@ static void reduce_rule(derivation *d, node z, node bar) {
 /* e = sign * r + rest, where rest does not depend on r. */
 static bool affine(graph *g, node e, index_id r, int *sign, node *rest) {
     node_view v = graph_view(g, e);
-    node      a = v.child_count > 0 ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
+    node a = v.child_count > 0 ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     if (v.op == NODE_INDEX && v.free == bit(r)) {
         *sign = 1;
         *rest = graph_int(g, 0);
@@ -223,13 +232,14 @@ static bool affine(graph *g, node e, index_id r, int *sign, node *rest) {
 
 /* The r with e(r) = v, as an expression in v and the rest; *guard says where there is one. */
 static node invert(graph *g, node e, index_id r, index_id v, node *guard) {
-    int       sign;
-    node      rest, target = graph_index_value(g, v);
-    node_view view   = graph_view(g, e);
-    int64_t   extent = graph_index_extent(g, r);
+    int sign;
+    node rest, target = graph_index_value(g, v);
+    node_view view = graph_view(g, e);
+    int64_t extent = graph_index_extent(g, r);
     if (view.op == NODE_MOD) {
         node_view modulus = graph_view(g, view.child[1]);
-        if (modulus.op != NODE_INT || modulus.integer != extent || graph_index_extent(g, v) != extent || !affine(g, view.child[0], r, &sign, &rest))
+        if (modulus.op != NODE_INT || modulus.integer != extent || graph_index_extent(g, v) != extent ||
+            !affine(g, view.child[0], r, &sign, &rest))
             return NODE_NONE;
         node difference = sign > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
         return graph_pointwise(g, NODE_MOD, difference, graph_int(g, extent), NODE_NONE);
@@ -247,14 +257,14 @@ static node invert(graph *g, node e, index_id r, index_id v, node *guard) {
 /* The transpose of a gather: what was read at v = e(…) goes back to v. Where e can be solved for one of the reader's
  * indices it is; otherwise the condition v == e remains on the sum, which the scheduler knows as a scatter. */
 static void gather_rule(derivation *d, node z, node bar) {
-    graph    *g    = d->g;
-    node_view v    = graph_view(g, z);
-    node      body = v.child[0];
+    graph *g    = d->g;
+    node_view v = graph_view(g, z);
+    node body   = v.child[0];
     if (!wanted(d, body))
         return;
-    unsigned  count = v.child_count - 1;
-    index_id  at[GRAPH_INDICES];
-    node      e[GRAPH_INDICES];
+    unsigned count = v.child_count - 1;
+    index_id at[GRAPH_INDICES];
+    node e[GRAPH_INDICES];
     index_set substituted = 0, z_free = v.free;
     for (unsigned k = 0; k < count; k++) {
         at[k] = v.substituted[k];
@@ -276,8 +286,8 @@ static void gather_rule(derivation *d, node z, node bar) {
     for (unsigned k = 0; k < count; k++) {
         node solved = NODE_NONE;
         for (unsigned i = 0; i < GRAPH_INDICES && !solved; i++) {
-            index_id  r      = (index_id)i;
-            bool      shared = false;
+            index_id r  = (index_id)i;
+            bool shared = false;
             if (!(readers & bit(r) & graph_view(g, e[k]).free))
                 continue;
             for (unsigned j = 0; j < count; j++)
@@ -303,73 +313,66 @@ static void gather_rule(derivation *d, node z, node bar) {
 
 static void node_rule(derivation *d, node z, node bar);
 
-/* Which nodes of a rebuilt body must pass adjoints on, highest first. */
-static void mark_local(const derivation *d, node n, uint8_t *mark) {
-    if (n <= d->floor || n == d->leaf || mark[n])
-        return;
-    mark[n]     = 1;
-    node_view v = graph_view(d->g, n);
+static bool mark_dependent(const graph *g, node n, node leaf, uint8_t *seen, uint8_t *active) {
+    if (n == leaf)
+        active[n] = 1;
+    if (seen[n] || n == leaf)
+        return active[n];
+    seen[n]     = 1;
+    node_view v = graph_view(g, n);
     for (unsigned i = 0; i < v.child_count; i++)
-        mark_local(d, v.child[i], mark);
+        active[n] |= mark_dependent(g, v.child[i], leaf, seen, active);
+    return active[n];
 }
 
-/* Reverse mode through a scan's body with the given adjoint of its result; returns the adjoint of the state before the
- * step. Contributions to what the body reads from outside are kept only where `keep`. */
-static node through_body(derivation *d, node floor, node body, node leaf, node seed, bool keep) {
-    derivation inner     = *d;
-    inner.local_size     = graph_node_count(d->g) + 1;
-    inner.local          = get(inner.local_size, sizeof *inner.local);
-    inner.floor          = floor;
-    inner.leaf           = leaf;
-    inner.discard_outside = !keep || d->discard_outside;
-    uint8_t *mark        = get(inner.local_size, 1);
-    mark_local(&inner, body, mark);
-    if (body > floor || body == leaf)
-        inner.local[body] = seed;
-    else
-        contribute(&inner, body, seed, graph_view(d->g, seed).free | graph_view(d->g, body).free);
-    for (size_t n = inner.local_size; n-- > 1;)
-        if (mark[n] && n != leaf && inner.local[n])
-            node_rule(&inner, (node)n, inner.local[n]);
-    node result = inner.local[leaf];
-    free(mark);
-    free(inner.local);
+/* Reverse mode through a scan's body, in which `leaf` is the state before the step, with the given adjoint of its
+ * result; returns the adjoint of leaf. What the body reads from outside gets its contributions only where `keep`. */
+static node through_body(derivation *d, node body, node leaf, node seed, bool keep) {
+    derivation inner = {.g = d->g, .outer = d, .discard_outside = !keep};
+    inner.size       = graph_node_count(d->g) + 1;
+    inner.adjoint    = get(inner.size, sizeof *inner.adjoint);
+    inner.active     = get(inner.size, 1);
+    uint8_t *seen    = get(inner.size, 1);
+    mark_dependent(d->g, body, leaf, seen, inner.active);
+    free(seen);
+    contribute(&inner, body, seed, graph_view(d->g, seed).free | graph_view(d->g, body).free);
+    for (size_t n = inner.size; n-- > 1;)
+        if (n != leaf && inner.adjoint[n])
+            node_rule(&inner, (node)n, inner.adjoint[n]);
+    node result = inner.adjoint[leaf];
+    free(inner.adjoint);
+    free(inner.active);
     return result;
 }
 
 static void scan_rule(derivation *d, node z, node bar) {
-    graph    *g    = d->g;
-    node_view v    = graph_view(g, z);
-    node      init = v.child[0], body = v.child[1], previous = NODE_NONE;
-    index_id  over    = v.scan_index;
-    bool      reverse = v.reverse;
-    int64_t   extent  = graph_index_extent(g, over);
-    index_set state   = v.free & ~bit(over);
+    graph *g    = d->g;
+    node_view v = graph_view(g, z);
+    node init = v.child[0], body = v.child[1], previous = NODE_NONE;
+    index_id over   = v.scan_index;
+    bool reverse    = v.reverse;
+    int64_t extent  = graph_index_extent(g, over);
+    index_set state = v.free & ~bit(over);
     for (node n = z; n-- > 1 && !previous;) {
         node_view p = graph_view(g, n);
         if (p.op == NODE_PREVIOUS && p.scan_label == v.scan_label)
             previous = n;
     }
-    node floor   = (node)graph_node_count(g);
-    node before  = graph_scan_before(g, z); /* the state before each step, seen from outside */
-    if (extent > 1 && before <= floor)      /* it was built before: derive for a twin that nothing else uses */
-        floor = before;
-    node rebuilt = rewrite_replace(g, body, previous, before);
-    if (rebuilt <= floor && rebuilt != before)
-        floor = z; /* all of it existed */
-    index_set  free = state | bit(over);
-    node       next = graph_previous(g, over, !reverse, state, TYPE_FLOAT);
-    node       carry = extent > 1 ? through_body(d, z < floor ? z : floor, rebuilt, before, graph_add(g, bar, next), false) : NODE_NONE;
-    node       total = bar, carried = NODE_NONE;
+    node before    = graph_scan_before(g, z); /* the state before each step, seen from outside */
+    node rebuilt   = rewrite_replace(g, body, previous, before);
+    index_set free = state | bit(over);
+    node next      = graph_previous(g, over, !reverse, state, TYPE_FLOAT);
+    node carry     = extent > 1 ? through_body(d, rebuilt, before, graph_add(g, bar, next), false) : NODE_NONE;
+    node total = bar, carried = NODE_NONE;
     if (carry) {
         carried = graph_scan(g, next, zero(g), carry);
         total   = graph_add(g, bar, graph_scan_before(g, carried));
     }
-    node first = through_body(d, z < floor ? z : floor, rebuilt, before, total, true);
+    node first = through_body(d, rebuilt, before, total, true);
     if (extent == 1) {
         /* one step: the state before it is the initial one */
         if (first)
-            contribute(d, init, graph_reduce(g, REDUCE_SUM, 0, NODE_NONE, first), free);
+            contribute(d, init, first, free);
     } else if (carried && wanted(d, init)) {
         node at = graph_int(g, reverse ? extent - 1 : 0);
         contribute(d, init, graph_gather(g, carried, 1, &over, &at), state);
@@ -429,11 +432,11 @@ node derive_total_loss(graph *g) {
 }
 
 bool derive_parameter_gradients(graph *g, uint32_t *orphan) {
-    uint32_t  count = 0, tensors = graph_tensor_count(g);
-    node     *of       = get(tensors, sizeof *of), *gradient = get(tensors, sizeof *gradient);
-    uint32_t *number   = get(tensors, sizeof *number);
-    node      loss     = derive_total_loss(g);
-    bool      complete = true;
+    uint32_t count = 0, tensors = graph_tensor_count(g);
+    node *of = get(tensors, sizeof *of), *gradient = get(tensors, sizeof *gradient);
+    uint32_t *number = get(tensors, sizeof *number);
+    node loss        = derive_total_loss(g);
+    bool complete    = true;
     for (uint32_t i = 0; i < tensors; i++)
         if (graph_tensor(g, i)->kind == TENSOR_PARAMETER) {
             number[count] = i;
@@ -449,7 +452,7 @@ bool derive_parameter_gradients(graph *g, uint32_t *orphan) {
             break;
         }
         const tensor *t = graph_tensor(g, number[k]);
-        char          name[512];
+        char name[512];
         snprintf(name, sizeof name, "gradient.%s", t->name);
         output o = {.name = name, .kind = OUTPUT_GRADIENT, .tensor = number[k], .rank = t->rank, .node = gradient[k]};
         memcpy(o.index, t->index, sizeof o.index);

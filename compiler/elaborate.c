@@ -19,8 +19,8 @@ static void *zeroed(size_t count, size_t size) {
 static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
     if (count < *capacity)
         return array;
-    size_t more   = *capacity ? *capacity * 2 : 64;
-    void  *memory = realloc(array, more * size);
+    size_t more  = *capacity ? *capacity * 2 : 64;
+    void *memory = realloc(array, more * size);
     if (!memory) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
@@ -30,28 +30,29 @@ static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
 }
 
 value *add_value(module *m, const value *v) {
-    m->value                   = grown(m->value, &m->value_capacity, m->value_count, sizeof *m->value);
-    m->value[m->value_count]   = *v;
+    m->value                       = grown(m->value, &m->value_capacity, m->value_count, sizeof *m->value);
+    m->value[m->value_count]       = *v;
     m->value[m->value_count].level = m->level;
     return &m->value[m->value_count++];
 }
 
 static named_number *add_number(module *m, const char *name, double number, bool integer) {
-    m->number                    = grown(m->number, &m->number_capacity, m->number_count, sizeof *m->number);
+    m->number                  = grown(m->number, &m->number_capacity, m->number_count, sizeof *m->number);
     m->number[m->number_count] = (named_number){.name = name, .number = number, .integer = integer};
     return &m->number[m->number_count++];
 }
 
 /* Is the name free? A name inside a repeat belongs to one iteration. */
 static bool fresh_name(module *m, const tree *t) {
-    index_id    i;
+    index_id i;
     const char *what = find_number(m, t->name) ? "a size or number" : find_index(m, t->name, &i) ? "an index" : NULL;
     if (what) {
         module_error(m, t->at, NULL, NULL, "`%s` is already %s", t->name, what);
         return false;
     }
     if (find_value(m, t->name)) {
-        module_error(m, t->at, NULL, m->level ? "to update a value of outside the repeat write `:=`" : NULL, "`%s` is already defined", t->name);
+        module_error(m, t->at, NULL, m->level ? "to update a value of outside the repeat write `:=`" : NULL,
+                     "`%s` is already defined", t->name);
         return false;
     }
     return true;
@@ -65,7 +66,8 @@ static bool indices_of(module *m, const tree *list, index_id *index, unsigned *r
             return false;
         }
         if (!find_index(m, list->name, &index[*rank])) {
-            module_error(m, list->at, NULL, format_text(m, "declare it: `index %s:SIZE`", list->name), "`%s` is not an index", list->name);
+            module_error(m, list->at, NULL, format_text(m, "declare it: `index %s:SIZE`", list->name),
+                         "`%s` is not an index", list->name);
             return false;
         }
         for (unsigned i = 0; i < *rank; i++)
@@ -91,7 +93,8 @@ static bool covered(module *m, span at, const char *name, node n, index_set left
     if (!missing)
         return true;
     const char *index = graph_index_name(m->g, (index_id)__builtin_ctzll(missing));
-    module_error(m, at, NULL, format_text(m, "sum over `%s`, or write it on the left of `=`", index), "the right-hand side leaves `%s` free: it is not an index of `%s`", index, name);
+    module_error(m, at, NULL, format_text(m, "sum over `%s`, or write it on the left of `=`", index),
+                 "the right-hand side leaves `%s` free: it is not an index of `%s`", index, name);
     return false;
 }
 
@@ -102,7 +105,8 @@ static void size_statement(module *m, const tree *t) {
     if (n && n->given) {
         n->used = true;
         if (t->kind == TREE_SIZE && (n->number != floor(n->number) || n->number < 1 || n->number > 1e15))
-            module_error(m, t->at, NULL, NULL, "size `%s` is set to %g; a size is an integer of at least 1", t->name, n->number);
+            module_error(m, t->at, NULL, NULL, "size `%s` is set to %g; a size is an integer of at least 1", t->name,
+                         n->number);
         n->integer = t->kind == TREE_SIZE;
         return;
     }
@@ -110,16 +114,18 @@ static void size_statement(module *m, const tree *t) {
         module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
         return;
     }
-    double  real;
+    double real;
     int64_t integer;
     if (!t->a) {
-        module_error(m, t->at, NULL, format_text(m, "give it: --size %s=…", t->name), "size `%s` has no value", t->name);
+        module_error(m, t->at, NULL, format_text(m, "give it: --size %s=…", t->name), "size `%s` has no value",
+                     t->name);
     } else if (t->kind == TREE_CONSTANT) {
         if (constant_value(m, t->a, &real))
             add_number(m, t->name, real, false);
     } else if (integer_value(m, t->a, &integer)) {
         if (integer < 1 || integer > (int64_t)1000000000000000)
-            module_error(m, t->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name, (long long)integer);
+            module_error(m, t->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name,
+                         (long long)integer);
         else
             add_number(m, t->name, (double)integer, true);
         return;
@@ -129,7 +135,7 @@ static void size_statement(module *m, const tree *t) {
 }
 
 static void index_statement(module *m, const tree *t) {
-    int64_t  extent;
+    int64_t extent;
     index_id known;
     if (find_index(m, t->name, &known) || find_number(m, t->name)) {
         module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
@@ -138,7 +144,8 @@ static void index_statement(module *m, const tree *t) {
     if (!integer_value(m, t->a, &extent))
         return;
     if (extent < 1 || extent > EXTENT_LIMIT) {
-        module_error(m, t->a->at, NULL, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name, (long long)extent, EXTENT_LIMIT);
+        module_error(m, t->a->at, NULL, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name,
+                     (long long)extent, EXTENT_LIMIT);
         return;
     }
     index_id i = graph_index(m->g, t->name, extent);
@@ -155,10 +162,14 @@ static bool initialiser_of(module *m, const tree *t, tensor *out) {
     static const struct {
         const char *name;
         initialiser init;
-        unsigned    arguments;
-    } known[] = {{"zeros", INIT_ZEROS, 0},     {"ones", INIT_CONSTANT, 0},          {"constant", INIT_CONSTANT, 1},
-                 {"normal", INIT_NORMAL, 2},   {"uniform", INIT_UNIFORM, 2},        {"loguniform", INIT_LOG_UNIFORM, 2},
-                 {"inversesoftplus", INIT_INVERSE_SOFTPLUS, 2}};
+        unsigned arguments;
+    } known[]        = {{"zeros", INIT_ZEROS, 0},
+                        {"ones", INIT_CONSTANT, 0},
+                        {"constant", INIT_CONSTANT, 1},
+                        {"normal", INIT_NORMAL, 2},
+                        {"uniform", INIT_UNIFORM, 2},
+                        {"loguniform", INIT_LOG_UNIFORM, 2},
+                        {"inversesoftplus", INIT_INVERSE_SOFTPLUS, 2}};
     out->init        = INIT_NORMAL;
     out->argument[1] = 0.02;
     if (!t)
@@ -166,25 +177,29 @@ static bool initialiser_of(module *m, const tree *t, tensor *out) {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(t->name, known[i].name) != 0)
             continue;
-        unsigned count = 0;
+        unsigned count   = 0;
         out->init        = known[i].init;
         out->argument[0] = strcmp(t->name, "ones") == 0;
         for (const tree *a = t->a; a; a = a->next, count++)
             if (count < 2 && !constant_value(m, a, &out->argument[count]))
                 return false;
         if (count != known[i].arguments) {
-            module_error(m, t->at, NULL, NULL, "`%s` takes %u arguments, here are %u", t->name, known[i].arguments, count);
+            module_error(m, t->at, NULL, NULL, "`%s` takes %u arguments, here are %u", t->name, known[i].arguments,
+                         count);
             return false;
         }
         return true;
     }
-    module_error(m, t->at, NULL, "zeros, ones, constant(c), normal(mean, deviation), uniform(low, high), loguniform(low, high), inversesoftplus(low, high)", "unknown initialiser `%s`", t->name);
+    module_error(m, t->at, NULL,
+                 "zeros, ones, constant(c), normal(mean, deviation), uniform(low, high), loguniform(low, high), "
+                 "inversesoftplus(low, high)",
+                 "unknown initialiser `%s`", t->name);
     return false;
 }
 
 static void tensor_statement(module *m, const tree *t) {
-    tensor v = {.type = TYPE_FLOAT};
-    value  named = {.name = t->name};
+    tensor v    = {.type = TYPE_FLOAT};
+    value named = {.name = t->name};
     if (!fresh_name(m, t) || !indices_of(m, t->a, v.index, &v.rank))
         return;
     named.rank = v.rank;
@@ -222,16 +237,18 @@ static void tensor_statement(module *m, const tree *t) {
 /* Definitions */
 
 /* Where does the right-hand side read the name being defined one step away? */
-static bool find_self(const module *m, const tree *t, const tree *definition, unsigned *position, bool *reverse, bool *reads) {
+static bool find_self(const module *m, const tree *t, const tree *definition, unsigned *position, bool *reverse,
+                      bool *reads) {
     bool found = false;
     for (; t; t = t->next) {
         if (t->kind == TREE_READ && strcmp(t->name, definition->name) == 0) {
             const tree *left = definition->a;
-            unsigned    k    = 0;
+            unsigned k       = 0;
             *reads           = true;
             for (const tree *a = t->a; a && left; a = a->next, left = left->next, k++)
-                if (!found && a->kind == TREE_BINARY && (a->name[0] == '-' || a->name[0] == '+') && a->a->kind == TREE_NAME && a->b->kind == TREE_NUMBER &&
-                    a->b->number == 1 && strcmp(a->a->name, left->name) == 0) {
+                if (!found && a->kind == TREE_BINARY && (a->name[0] == '-' || a->name[0] == '+') &&
+                    a->a->kind == TREE_NAME && a->b->kind == TREE_NUMBER && a->b->number == 1 &&
+                    strcmp(a->a->name, left->name) == 0) {
                     *position = k;
                     *reverse  = a->name[0] == '+';
                     found     = true;
@@ -246,9 +263,9 @@ static bool find_self(const module *m, const tree *t, const tree *definition, un
 }
 
 static node recurrence(module *m, const tree *t, const value *named, unsigned position, bool reverse) {
-    index_id  over  = named->index[position];
+    index_id over   = named->index[position];
     index_set state = set_of(named->index, named->rank) & ~((index_set)1 << over);
-    node      init  = expression(m, t->c, NULL, NULL);
+    node init       = expression(m, t->c, NULL, NULL);
     if (!init || !covered(m, t->c->at, t->name, init, state))
         return NODE_NONE;
     value self         = *named;
@@ -269,14 +286,15 @@ static void define_statement(module *m, const tree *t) {
     if (!fresh_name(m, t) || !indices_of(m, t->a, named.index, &named.rank))
         return;
     unsigned position = 0;
-    bool     reverse = false, reads = false;
-    bool     self = find_self(m, t->b, t, &position, &reverse, &reads);
+    bool reverse = false, reads = false;
+    bool self = find_self(m, t->b, t, &position, &reverse, &reads);
     if (reads && !t->c) {
         module_error(m, t->at, NULL, "add the state before the first step: `… from 0`", "`%s` reads itself", t->name);
         return;
     }
     if (t->c && !self) {
-        module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`", "`from` is for a recurrence, but `%s` does not read itself", t->name);
+        module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`",
+                     "`from` is for a recurrence, but `%s` does not read itself", t->name);
         return;
     }
     named.node = t->c ? recurrence(m, t, &named, position, reverse) : expression(m, t->b, NULL, NULL);
@@ -305,13 +323,15 @@ static void loss_statement(module *m, const tree *t) {
         return;
     char name[512];
     snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
-    graph_add_output(m->g, &(output){.name = name, .kind = OUTPUT_LOSS, .node = graph_pointwise(m->g, NODE_TO_FLOAT, n, NODE_NONE, NODE_NONE)});
+    graph_add_output(m->g, &(output){.name = name,
+                                     .kind = OUTPUT_LOSS,
+                                     .node = graph_pointwise(m->g, NODE_TO_FLOAT, n, NODE_NONE, NODE_NONE)});
 }
 
 static void update_statement(module *m, const tree *t) {
     index_id index[TENSOR_RANK];
     unsigned rank;
-    value   *v = (value *)find_value(m, t->name);
+    value *v = (value *)find_value(m, t->name);
     if (!v) {
         module_error(m, t->at, NULL, "define it with `=` first", "`%s` cannot be updated: it is not defined", t->name);
         return;
@@ -343,12 +363,12 @@ static void repeat_statement(module *m, const tree *t) {
         return;
     }
     const char *prefix = m->prefix;
-    size_t      mark   = m->value_count;
-    int64_t     layer  = m->layer;
+    size_t mark        = m->value_count;
+    int64_t layer      = m->layer;
     m->level++;
     for (int64_t i = 0; i < count && !m->failed; i++) {
-        m->layer       = i;
-        m->prefix      = format_text(m, "%s%s%lld.", prefix, t->name, (long long)i);
+        m->layer  = i;
+        m->prefix = format_text(m, "%s%s%lld.", prefix, t->name, (long long)i);
         statements(m, t->b, true);
         m->value_count = mark;
     }
@@ -427,7 +447,8 @@ static bool begin(module *m, const elaboration *how) {
             if (find_number(m, b->name))
                 continue;
             if (!spec_declares(m->spec, b->name)) {
-                module_error(m, b->at, NULL, NULL, "variant `%s` sets `%s`, which is no size or number of the spec", t->name, b->name);
+                module_error(m, b->at, NULL, NULL, "variant `%s` sets `%s`, which is no size or number of the spec",
+                             t->name, b->name);
             } else if (constant_value(m, b->a, &number)) {
                 named_number *n = add_number(m, b->name, number, number == floor(number));
                 n->given        = true;
@@ -445,7 +466,8 @@ static void end(module *m) {
     for (size_t i = 0; i < m->number_count; i++)
         if (m->number[i].given && !spec_declares(m->spec, m->number[i].name)) {
             const char *near_name = suggest(m, m->number[i].name, NULL);
-            fprintf(m->d->stream, "%s: error: `%s` is no size or number of this spec", m->spec->path, m->number[i].name);
+            fprintf(m->d->stream, "%s: error: `%s` is no size or number of this spec", m->spec->path,
+                    m->number[i].name);
             if (near_name)
                 fprintf(m->d->stream, " (did you mean `%s`?)", near_name);
             fputc('\n', m->d->stream);
@@ -485,9 +507,11 @@ static void pass_sizes(module *inner, const module *outer, node argument) {
         input = input->next;
     for (const tree *i = input ? input->a : NULL; i; i = i->next)
         for (const tree *t = inner->spec->statements; t; t = t->next)
-            if (t->kind == TREE_INDEX && strcmp(t->name, i->name) == 0 && t->a->kind == TREE_NAME && !find_number(inner, t->a->name)) {
+            if (t->kind == TREE_INDEX && strcmp(t->name, i->name) == 0 && t->a->kind == TREE_NAME &&
+                !find_number(inner, t->a->name)) {
                 index_id index;
-                if (find_index(outer, i->name, &index) && (graph_view(outer->g, argument).free >> index & 1 || graph_index_extent(outer->g, index) == 1)) {
+                if (find_index(outer, i->name, &index) &&
+                    (graph_view(outer->g, argument).free >> index & 1 || graph_index_extent(outer->g, index) == 1)) {
                     named_number *n = add_number(inner, t->a->name, (double)graph_index_extent(outer->g, index), true);
                     n->given        = true;
                 }
@@ -495,13 +519,14 @@ static void pass_sizes(module *inner, const module *outer, node argument) {
 }
 
 node call_slot(module *m, const tree *call, node argument, const trail *where) {
-    size_t      k     = (size_t)m->layer % m->mechanism_count;
+    size_t k          = (size_t)m->layer % m->mechanism_count;
     const spec *inner = m->mechanism[k];
     if (inner->kind != SPEC_MECHANISM) {
         module_error(m, call->at, where, NULL, "%s is not a mechanism", inner->path);
         return NODE_NONE;
     }
-    module n = {.g = m->g, .spec = inner, .d = m->d, .training = m->training, .group = "attention", .slot_argument = argument};
+    module n = {
+        .g = m->g, .spec = inner, .d = m->d, .training = m->training, .group = "attention", .slot_argument = argument};
     n.prefix = format_text(m, "%sattention.", m->prefix);
     if (begin(&n, &m->mechanism_how[k])) {
         pass_sizes(&n, m, argument);
@@ -516,10 +541,17 @@ node call_slot(module *m, const tree *call, node argument, const trail *where) {
     return n.failed ? NODE_NONE : n.slot_result;
 }
 
-bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, const elaboration *mechanism_how, size_t mechanism_count,
-                     const elaboration *how, diagnostics *d) {
-    module m = {.g = g, .spec = model, .d = d, .training = how->training, .prefix = "", .group = "other",
-                .mechanism = mechanism, .mechanism_how = mechanism_how, .mechanism_count = mechanism_count};
+bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, const elaboration *mechanism_how,
+                     size_t mechanism_count, const elaboration *how, diagnostics *d) {
+    module m = {.g               = g,
+                .spec            = model,
+                .d               = d,
+                .training        = how->training,
+                .prefix          = "",
+                .group           = "other",
+                .mechanism       = mechanism,
+                .mechanism_how   = mechanism_how,
+                .mechanism_count = mechanism_count};
     if (model->kind != SPEC_MODEL) {
         fprintf(d->stream, "%s: error: this is not a model\n", model->path);
         d->errors++;
@@ -537,15 +569,15 @@ bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, 
 /* Optimizers */
 
 typedef struct optimizer {
-    uint32_t    gradient; /* output number of the first gradient */
-    uint32_t    count;    /* gradients */
+    uint32_t gradient; /* output number of the first gradient */
+    uint32_t count;    /* gradients */
     const tree *each;
-    size_t      state_count;
+    size_t state_count;
     const tree *state[TENSOR_RANK];
-    uint32_t   *state_tensor; /* count * state_count tensor numbers */
+    uint32_t *state_tensor; /* count * state_count tensor numbers */
     struct {
         const tree *argument;
-        node        sum;
+        node sum;
     } total[64];
     unsigned totals;
     uint32_t *output; /* of each gradient */
@@ -606,7 +638,8 @@ static bool declare_optimizer(module *m, optimizer *o) {
         }
     }
     if (!o->each) {
-        fprintf(m->d->stream, "%s: error: an optimizer says `each p, g`: a parameter and its gradient\n", m->spec->path);
+        fprintf(m->d->stream, "%s: error: an optimizer says `each p, g`: a parameter and its gradient\n",
+                m->spec->path);
         m->d->errors++;
         m->failed++;
     }
@@ -619,8 +652,12 @@ static void add_states(module *m, optimizer *o) {
         uint32_t number = graph_output(m->g, o->output[k])->tensor;
         for (size_t s = 0; s < o->state_count; s++) {
             const tensor *parameter = graph_tensor(m->g, number);
-            tensor        state     = {.kind = TENSOR_STATE, .type = TYPE_FLOAT, .rank = parameter->rank, .init = INIT_CONSTANT, .parent = number};
-            char          name[512];
+            tensor state            = {.kind   = TENSOR_STATE,
+                                       .type   = TYPE_FLOAT,
+                                       .rank   = parameter->rank,
+                                       .init   = INIT_CONSTANT,
+                                       .parent = number};
+            char name[512];
             memcpy(state.index, parameter->index, sizeof state.index);
             snprintf(name, sizeof name, "%s.%s", parameter->name, o->state[s]->name);
             state.name = name;
@@ -633,7 +670,7 @@ static void add_states(module *m, optimizer *o) {
 
 static void add_update(module *m, uint32_t tensor_number, node n) {
     const tensor *t = graph_tensor(m->g, tensor_number);
-    char          name[512];
+    char name[512];
     snprintf(name, sizeof name, "update.%s", t->name);
     output out = {.name = name, .kind = OUTPUT_UPDATE, .tensor = tensor_number, .rank = t->rank, .node = n};
     memcpy(out.index, t->index, sizeof out.index);
@@ -657,7 +694,8 @@ static void optimize_parameter(module *m, optimizer *o, uint32_t k) {
                 module_error(m, t->at, NULL, NULL, "`%s` is no parameter and no state", t->name);
             else
                 bind(m, t->name, n, NULL);
-        } else if (t->kind != TREE_EACH && t->kind != TREE_STATE && t->kind != TREE_SIZE && t->kind != TREE_CONSTANT && t->kind != TREE_INPUT && t->kind != TREE_FUNCTION) {
+        } else if (t->kind != TREE_EACH && t->kind != TREE_STATE && t->kind != TREE_SIZE && t->kind != TREE_CONSTANT &&
+                   t->kind != TREE_INPUT && t->kind != TREE_FUNCTION) {
             module_error(m, t->at, NULL, NULL, "this does not belong into an optimizer");
         }
     }
@@ -671,7 +709,14 @@ static void optimize_parameter(module *m, optimizer *o, uint32_t k) {
 
 bool elaborate_optimizer(graph *g, const spec *spec_of, const elaboration *how, diagnostics *d) {
     optimizer o = {0};
-    module    m = {.g = g, .spec = spec_of, .d = d, .training = true, .prefix = "", .group = "other", .total = total_over_parameters, .optimizer = &o};
+    module m    = {.g         = g,
+                   .spec      = spec_of,
+                   .d         = d,
+                   .training  = true,
+                   .prefix    = "",
+                   .group     = "other",
+                   .total     = total_over_parameters,
+                   .optimizer = &o};
     if (spec_of->kind != SPEC_OPTIMIZER) {
         fprintf(d->stream, "%s: error: this is not an optimizer\n", spec_of->path);
         d->errors++;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 const char *format_text(module *m, const char *format, ...) {
-    char    text[512];
+    char text[512];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -17,7 +17,7 @@ const char *format_text(module *m, const char *format, ...) {
 }
 
 void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...) {
-    char    text[512];
+    char text[512];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -29,7 +29,8 @@ void module_error(module *m, span at, const trail *where, const char *hint, cons
     for (; where; where = where->outer) {
         unsigned line, column;
         spec_line(where->call, &line, &column);
-        fprintf(m->d->stream, "    in `%s`, called at %s:%u:%u\n", where->function, where->call.file->path, line, column);
+        fprintf(m->d->stream, "    in `%s`, called at %s:%u:%u\n", where->function, where->call.file->path, line,
+                column);
     }
 }
 
@@ -40,7 +41,7 @@ static index_set bit(index_id i) {
 /* Names near a misspelt one */
 
 static unsigned distance(const char *a, const char *b) {
-    size_t   n = strlen(a), k = strlen(b);
+    size_t n = strlen(a), k = strlen(b);
     unsigned row[65];
     if (n > 64 || k > 64)
         return 100;
@@ -62,8 +63,9 @@ static unsigned distance(const char *a, const char *b) {
     return row[k];
 }
 
-static const char *const builtin[] = {"exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "abs", "floor", "max", "min", "stop",
-                                      "dropout", "extent", "domain", "total", "sum", "product", "any", "all", "count", "topk", "float"};
+static const char *const builtin[] = {"exp",   "log",   "log1p",   "sqrt", "sin",  "cos",     "tanh",   "erf",
+                                      "abs",   "floor", "max",     "min",  "stop", "dropout", "extent", "domain",
+                                      "total", "sum",   "product", "any",  "all",  "count",   "topk",   "float"};
 
 static void nearer(const char *candidate, const char *name, unsigned *best, const char **found) {
     unsigned d = distance(candidate, name);
@@ -75,7 +77,7 @@ static void nearer(const char *candidate, const char *name, unsigned *best, cons
 
 const char *suggest(const module *m, const char *name, const local *scope) {
     const char *found = NULL;
-    unsigned    best  = strlen(name) > 4 ? 3 : 2;
+    unsigned best     = strlen(name) > 4 ? 3 : 2;
     for (; scope; scope = scope->outer)
         nearer(scope->name, name, &best, &found);
     for (size_t i = 0; i < m->value_count; i++)
@@ -94,7 +96,8 @@ const char *suggest(const module *m, const char *name, const local *scope) {
 
 static node unknown(module *m, const tree *t, const local *scope, const trail *where, const char *what) {
     const char *near_name = suggest(m, t->name, scope);
-    module_error(m, t->at, where, near_name ? format_text(m, "did you mean `%s`?", near_name) : NULL, "unknown %s `%s`", what, t->name);
+    module_error(m, t->at, where, near_name ? format_text(m, "did you mean `%s`?", near_name) : NULL, "unknown %s `%s`",
+                 what, t->name);
     return NODE_NONE;
 }
 
@@ -139,7 +142,8 @@ static const local *find_local(const local *scope, const char *name) {
 }
 
 /* The index that a name stands for here, and the restriction a caller put on it. */
-static bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain) {
+static bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index,
+                          node *domain) {
     const local *l = find_local(scope, t->name);
     *domain        = NODE_NONE;
     if (l && l->is_index) {
@@ -150,7 +154,10 @@ static bool resolve_index(module *m, const tree *t, const local *scope, const tr
     if (!l && find_index(m, t->name, index))
         return true;
     const char *near_name = suggest(m, t->name, scope);
-    module_error(m, t->at, where, near_name && strcmp(near_name, t->name) ? format_text(m, "did you mean `%s`? indices are declared as `index %s:SIZE`", near_name, t->name) : format_text(m, "declare it: `index %s:SIZE`", t->name),
+    module_error(m, t->at, where,
+                 near_name && strcmp(near_name, t->name)
+                     ? format_text(m, "did you mean `%s`? indices are declared as `index %s:SIZE`", near_name, t->name)
+                     : format_text(m, "declare it: `index %s:SIZE`", t->name),
                  "`%s` is not an index", t->name);
     return false;
 }
@@ -159,7 +166,7 @@ static bool resolve_index(module *m, const tree *t, const local *scope, const tr
 
 static bool interval(const graph *g, node n, int64_t *low, int64_t *high) {
     node_view v = graph_view(g, n);
-    int64_t   a, b, c, d;
+    int64_t a, b, c, d;
     switch (v.op) {
     case NODE_INT:
         *low = *high = v.integer;
@@ -205,7 +212,8 @@ static bool in_range(module *m, const tree *t, const trail *where, node expressi
     int64_t low, high, extent = graph_index_extent(m->g, index);
     if (!interval(m->g, expression_node, &low, &high) || (high >= 0 && low < extent))
         return true;
-    module_error(m, t->at, where, NULL, "this is between %lld and %lld, and `%s` runs from 0 to %lld", (long long)low, (long long)high, graph_index_name(m->g, index), (long long)extent - 1);
+    module_error(m, t->at, where, NULL, "this is between %lld and %lld, and `%s` runs from 0 to %lld", (long long)low,
+                 (long long)high, graph_index_name(m->g, index), (long long)extent - 1);
     return false;
 }
 
@@ -229,17 +237,18 @@ static node read_value(module *m, const tree *t, const value *bound, const local
         module_error(m, t->at, where, NULL, "`%s` has %u indices, here are %u", t->name, bound->rank, count);
         return NODE_NONE;
     }
-    value    copy = *bound; /* expressions below may move the table */
-    node     at[TENSOR_RANK];
+    value copy = *bound; /* expressions below may move the table */
+    node at[TENSOR_RANK];
     index_id substituted[TENSOR_RANK];
     unsigned used = 0, position = 0;
-    bool     ok = true;
+    bool ok = true;
     for (const tree *a = t->a; a; a = a->next, position++) {
         if (copy.self && position == copy.scan_position) {
             bool reverse = graph_view(m->g, copy.node).reverse;
             if (!is_step(m, scope, a, copy.index[position], reverse ? 1 : -1)) {
-                module_error(m, a->at, where, NULL, "a recurrence reads its own value one step %s only: `%s%s1`", reverse ? "later" : "earlier",
-                             graph_index_name(m->g, copy.index[position]), reverse ? "+" : "-");
+                module_error(m, a->at, where, NULL, "a recurrence reads its own value one step %s only: `%s%s1`",
+                             reverse ? "later" : "earlier", graph_index_name(m->g, copy.index[position]),
+                             reverse ? "+" : "-");
                 ok = false;
             }
             continue;
@@ -248,7 +257,8 @@ static node read_value(module *m, const tree *t, const value *bound, const local
         if (!n) {
             ok = false;
         } else if (graph_view(m->g, n).type != TYPE_INT) {
-            module_error(m, a->at, where, "`/` of two integers is an integer; a real number is no position", "index %u of `%s` is not an integer", position + 1, t->name);
+            module_error(m, a->at, where, "`/` of two integers is an integer; a real number is no position",
+                         "index %u of `%s` is not an integer", position + 1, t->name);
             ok = false;
         } else if (in_range(m, a, where, n, copy.index[position])) {
             substituted[used] = copy.index[position];
@@ -287,7 +297,9 @@ static node name_node(module *m, const tree *t, const local *scope, const trail 
 
 static node need(module *m, const tree *t, const trail *where, node n, bool boolean) {
     if (n && (graph_view(m->g, n).type == TYPE_BOOL) != boolean) {
-        module_error(m, t->at, where, boolean ? "compare it with something" : "choose: `if … then … else …`", boolean ? "a condition is needed here, this is a number" : "a number is needed here, this is a condition");
+        module_error(m, t->at, where, boolean ? "compare it with something" : "choose: `if … then … else …`",
+                     boolean ? "a condition is needed here, this is a number"
+                             : "a number is needed here, this is a condition");
         return NODE_NONE;
     }
     return n;
@@ -304,22 +316,25 @@ static node binary(module *m, const tree *t, const local *scope, const trail *wh
         return NODE_NONE;
     static const struct {
         const char *text;
-        node_op     op;
-        bool        swap, negate;
-    } op[] = {{"+", NODE_ADD, false, false},       {"-", NODE_SUB, false, false},   {"*", NODE_MUL, false, false}, {"/", NODE_DIV, false, false},
-              {"%", NODE_MOD, false, false},       {"^", NODE_POW, false, false},   {"<", NODE_LESS, false, false}, {">", NODE_LESS, true, false},
-              {"<=", NODE_LESS_EQUAL, false, false}, {">=", NODE_LESS_EQUAL, true, false}, {"==", NODE_EQUAL, false, false}, {"!=", NODE_EQUAL, false, true},
-              {"and", NODE_AND, false, false},     {"or", NODE_OR, false, false}};
+        node_op op;
+        bool swap, negate;
+    } op[] = {
+        {"+", NODE_ADD, false, false},        {"-", NODE_SUB, false, false},    {"*", NODE_MUL, false, false},
+        {"/", NODE_DIV, false, false},        {"%", NODE_MOD, false, false},    {"^", NODE_POW, false, false},
+        {"<", NODE_LESS, false, false},       {">", NODE_LESS, true, false},    {"<=", NODE_LESS_EQUAL, false, false},
+        {">=", NODE_LESS_EQUAL, true, false}, {"==", NODE_EQUAL, false, false}, {"!=", NODE_EQUAL, false, true},
+        {"and", NODE_AND, false, false},      {"or", NODE_OR, false, false}};
     for (size_t i = 0; i < sizeof op / sizeof *op; i++) {
         if (strcmp(op[i].text, t->name) != 0)
             continue;
         double divisor;
-        bool   integers = graph_view(m->g, a).type == TYPE_INT && graph_view(m->g, b).type == TYPE_INT;
+        bool integers = graph_view(m->g, a).type == TYPE_INT && graph_view(m->g, b).type == TYPE_INT;
         if (op[i].op == NODE_MOD && !integers) {
             module_error(m, t->at, where, NULL, "`%%` needs two integers");
             return NODE_NONE;
         }
-        if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && graph_is_constant(m->g, b, &divisor) && divisor == 0) {
+        if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && graph_is_constant(m->g, b, &divisor) &&
+            divisor == 0) {
             module_error(m, t->b->at, where, NULL, "division by zero");
             return NODE_NONE;
         }
@@ -339,7 +354,8 @@ static unsigned list_length(const tree *t) {
 }
 
 /* The indices in the brackets of a call, and the conjunction of the callers' restrictions and the `where`. */
-static bool bracket(module *m, const tree *t, const local *scope, const trail *where, index_id *index, unsigned *count, node *domain) {
+static bool bracket(module *m, const tree *t, const local *scope, const trail *where, index_id *index, unsigned *count,
+                    node *domain) {
     bool ok = true;
     *count  = 0;
     *domain = graph_bool(m->g, true);
@@ -372,14 +388,15 @@ static bool arguments(module *m, const tree *t, const trail *where, unsigned wan
     unsigned have = list_length(t->a);
     if (have == wanted)
         return true;
-    module_error(m, t->at, where, NULL, "`%s` takes %u argument%s, here %s %u", t->name, wanted, wanted == 1 ? "" : "s", have == 1 ? "is" : "are", have);
+    module_error(m, t->at, where, NULL, "`%s` takes %u argument%s, here %s %u", t->name, wanted, wanted == 1 ? "" : "s",
+                 have == 1 ? "is" : "are", have);
     return false;
 }
 
 static node reduction_call(module *m, const tree *t, const local *scope, const trail *where, reduction r, bool count) {
     index_id index[TENSOR_RANK];
     unsigned n;
-    node     domain;
+    node domain;
     if (!arguments(m, t, where, 1) || !bracket(m, t, scope, where, index, &n, &domain))
         return NODE_NONE;
     bool boolean = r == REDUCE_ANY || r == REDUCE_ALL || count;
@@ -402,10 +419,10 @@ static node reduction_call(module *m, const tree *t, const local *scope, const t
 static node topk_call(module *m, const tree *t, const local *scope, const trail *where) {
     index_id index[TENSOR_RANK];
     unsigned n;
-    node     domain;
+    node domain;
     if (!arguments(m, t, where, 2) || !bracket(m, t, scope, where, index, &n, &domain))
         return NODE_NONE;
-    node    score = operand(m, t->a, scope, where, false);
+    node score = operand(m, t->a, scope, where, false);
     int64_t k;
     if (!score || !integer_value(m, t->a->next, &k))
         return NODE_NONE;
@@ -421,28 +438,34 @@ static node topk_call(module *m, const tree *t, const local *scope, const trail 
 static node function_call(module *m, const tree *t, const tree *f, const local *scope, const trail *where) {
     index_id index[TENSOR_RANK];
     unsigned count;
-    node     domain;
+    node domain;
     if (!bracket(m, t, scope, where, index, &count, &domain))
         return NODE_NONE;
     if (count != list_length(f->a)) {
-        module_error(m, t->at, where, NULL, "`%s` takes %u ind%s in brackets, here are %u", f->name, list_length(f->a), list_length(f->a) == 1 ? "ex" : "ices", count);
+        module_error(m, t->at, where, NULL, "`%s` takes %u ind%s in brackets, here are %u", f->name, list_length(f->a),
+                     list_length(f->a) == 1 ? "ex" : "ices", count);
         return NODE_NONE;
     }
     if (!arguments(m, t, where, list_length(f->b)))
         return NODE_NONE;
     if (where && where->depth >= EXPANSION_DEPTH) {
         if (!m->gave_up)
-            module_error(m, t->at, NULL, "a function may not call itself", "`%s` is expanded more than %d levels deep", f->name, EXPANSION_DEPTH);
+            module_error(m, t->at, NULL, "a function may not call itself", "`%s` is expanded more than %d levels deep",
+                         f->name, EXPANSION_DEPTH);
         m->gave_up = true;
         return NODE_NONE;
     }
     unsigned formals = list_length(f->b);
-    local   *frame   = arena_take(m->spec->memory, (count + formals + 1) * sizeof *frame);
-    local   *inner   = NULL;
+    local *frame     = arena_take(m->spec->memory, (count + formals + 1) * sizeof *frame);
+    local *inner     = NULL;
     unsigned used    = 0;
-    bool     all     = graph_is_constant(m->g, domain, NULL);
+    bool all         = graph_is_constant(m->g, domain, NULL);
     for (const tree *b = f->a; b; b = b->next) {
-        frame[used] = (local){.outer = inner, .name = b->name, .is_index = true, .index = index[used], .domain = all ? NODE_NONE : domain};
+        frame[used] = (local){.outer    = inner,
+                              .name     = b->name,
+                              .is_index = true,
+                              .index    = index[used],
+                              .domain   = all ? NODE_NONE : domain};
         inner       = &frame[used++];
     }
     const tree *argument = t->a;
@@ -454,7 +477,8 @@ static node function_call(module *m, const tree *t, const tree *f, const local *
         *l       = (local){.outer = inner, .name = p->name, .bound = {.name = p->name, .node = n}};
         for (const tree *i = p->a; i; i = i->next) {
             node ignored;
-            if (l->bound.rank == TENSOR_RANK || !resolve_index(m, i, inner, where, &l->bound.index[l->bound.rank], &ignored))
+            if (l->bound.rank == TENSOR_RANK ||
+                !resolve_index(m, i, inner, where, &l->bound.index[l->bound.rank], &ignored))
                 return NODE_NONE;
             l->bound.rank++;
         }
@@ -484,7 +508,7 @@ static node dropout_call(module *m, const tree *t, const local *scope, const tra
 
 static node index_call(module *m, const tree *t, const local *scope, const trail *where, bool extent) {
     index_id index;
-    node     domain;
+    node domain;
     if (!arguments(m, t, where, 1))
         return NODE_NONE;
     if (t->a->kind != TREE_NAME) {
@@ -500,7 +524,7 @@ static node index_call(module *m, const tree *t, const local *scope, const trail
 
 static node pointwise_call(module *m, const tree *t, node_op op, const local *scope, const trail *where) {
     unsigned arity = graph_op_arity(op);
-    node     n[3]  = {NODE_NONE, NODE_NONE, NODE_NONE};
+    node n[3]      = {NODE_NONE, NODE_NONE, NODE_NONE};
     if (!arguments(m, t, where, arity))
         return NODE_NONE;
     const tree *a = t->a;
@@ -522,10 +546,11 @@ static node call(module *m, const tree *t, const local *scope, const trail *wher
     if (t->b) {
         static const struct {
             const char *name;
-            reduction   r;
-            bool        count;
-        } reduce[] = {{"sum", REDUCE_SUM, false}, {"product", REDUCE_PRODUCT, false}, {"max", REDUCE_MAX, false}, {"min", REDUCE_MIN, false},
-                      {"any", REDUCE_ANY, false}, {"all", REDUCE_ALL, false},         {"count", REDUCE_SUM, true}};
+            reduction r;
+            bool count;
+        } reduce[] = {{"sum", REDUCE_SUM, false}, {"product", REDUCE_PRODUCT, false}, {"max", REDUCE_MAX, false},
+                      {"min", REDUCE_MIN, false}, {"any", REDUCE_ANY, false},         {"all", REDUCE_ALL, false},
+                      {"count", REDUCE_SUM, true}};
         for (size_t i = 0; i < sizeof reduce / sizeof *reduce; i++)
             if (strcmp(t->name, reduce[i].name) == 0)
                 return reduction_call(m, t, scope, where, reduce[i].r, reduce[i].count);
@@ -588,7 +613,8 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
         return a ? graph_pointwise(m->g, logical ? NODE_NOT : NODE_NEG, a, NODE_NONE, NODE_NONE) : NODE_NONE;
     }
     case TREE_IF: {
-        node c = operand(m, t->a, scope, where, true), a = expression(m, t->b, scope, where), b = expression(m, t->c, scope, where);
+        node c = operand(m, t->a, scope, where, true), a = expression(m, t->b, scope, where),
+             b = expression(m, t->c, scope, where);
         if (a && b && (graph_view(m->g, a).type == TYPE_BOOL) != (graph_view(m->g, b).type == TYPE_BOOL)) {
             module_error(m, t->at, where, NULL, "one branch is a condition, the other a number");
             return NODE_NONE;
@@ -599,7 +625,8 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
         local l = {.outer = scope, .name = t->name, .bound = {.name = t->name}};
         for (const tree *i = t->a; i; i = i->next) {
             node ignored;
-            if (l.bound.rank == TENSOR_RANK || !resolve_index(m, i, scope, where, &l.bound.index[l.bound.rank], &ignored))
+            if (l.bound.rank == TENSOR_RANK ||
+                !resolve_index(m, i, scope, where, &l.bound.index[l.bound.rank], &ignored))
                 return NODE_NONE;
             l.bound.rank++;
         }

@@ -7,87 +7,87 @@
 #include "elaborate.h"
 
 struct spec {
-    arena       *memory;
-    spec_kind    kind;
-    const char  *name, *title, *path;
-    tree        *statements; /* of all files, includes first, heads and includes removed */
-    source     **file;
-    size_t       file_count, file_capacity;
+    arena *memory;
+    spec_kind kind;
+    const char *name, *title, *path;
+    tree *statements; /* of all files, includes first, heads and includes removed */
+    source **file;
+    size_t file_count, file_capacity;
     const char **variant;
-    size_t       variant_count;
+    size_t variant_count;
 };
 
 /* A name that stands for a tensor expression, with the order of its indices where it was defined. */
 typedef struct value {
     const char *name;
-    node        node;
-    unsigned    rank;
-    index_id    index[TENSOR_RANK];
-    bool        self; /* a recurrence reading itself: node is the state before the step */
-    unsigned    scan_position;
-    unsigned    level; /* repeat depth of its definition */
+    node node;
+    unsigned rank;
+    index_id index[TENSOR_RANK];
+    bool self; /* a recurrence reading itself: node is the state before the step */
+    unsigned scan_position;
+    unsigned level; /* repeat depth of its definition */
 } value;
 
 typedef struct named_number {
     const char *name;
-    double      number;
-    bool        integer;
-    bool        given; /* by the caller: a default does not replace it */
-    bool        used;
+    double number;
+    bool integer;
+    bool given; /* by the caller: a default does not replace it */
+    bool used;
 } named_number;
 
 typedef struct named_index {
     const char *name;
-    index_id    index;
+    index_id index;
 } named_index;
 
 /* Bindings inside a function or after let, innermost first. */
 typedef struct local local;
 struct local {
     const local *outer;
-    const char  *name;
-    bool         is_index;
-    index_id     index;  /* is_index */
-    node         domain; /* is_index: the caller's restriction, NODE_NONE: none */
-    value        bound;  /* otherwise */
+    const char *name;
+    bool is_index;
+    index_id index; /* is_index */
+    node domain;    /* is_index: the caller's restriction, NODE_NONE: none */
+    value bound;    /* otherwise */
 };
 
 /* The trail of function calls that led here, for messages. */
 typedef struct trail trail;
 struct trail {
     const trail *outer;
-    const char  *function;
-    span         call;
-    unsigned     depth;
+    const char *function;
+    span call;
+    unsigned depth;
 };
 
 /* One spec being elaborated. */
 typedef struct module module;
 struct module {
-    graph       *g;
-    const spec  *spec;
+    graph *g;
+    const spec *spec;
     diagnostics *d;
-    bool         training;
-    const char  *prefix; /* of parameter names: "layer0.attention." or "" */
-    const char  *group;  /* of parameters that name none */
-    value       *value;
-    size_t       value_count, value_capacity;
+    bool training;
+    const char *prefix; /* of parameter names: "layer0.attention." or "" */
+    const char *group;  /* of parameters that name none */
+    value *value;
+    size_t value_count, value_capacity;
     named_number *number; /* sizes and numbers */
-    size_t        number_count, number_capacity;
-    named_index   index[GRAPH_INDICES];
-    unsigned      index_count;
-    unsigned      level;   /* depth of repeats */
-    int64_t       layer;   /* iteration of the innermost repeat */
-    uint64_t      steps;   /* expansion work so far */
-    bool          gave_up; /* the limit was reported */
-    unsigned      failed;  /* errors in this module */
+    size_t number_count, number_capacity;
+    named_index index[GRAPH_INDICES];
+    unsigned index_count;
+    unsigned level;  /* depth of repeats */
+    int64_t layer;   /* iteration of the innermost repeat */
+    uint64_t steps;  /* expansion work so far */
+    bool gave_up;    /* the limit was reported */
+    unsigned failed; /* errors in this module */
     /* a model's slot */
     const spec *const *mechanism;
     const elaboration *mechanism_how;
-    size_t             mechanism_count;
+    size_t mechanism_count;
     /* a mechanism in a slot: its argument */
-    node  slot_argument;
-    node  slot_result;
+    node slot_argument;
+    node slot_result;
     /* an optimizer */
     node (*total)(module *m, const tree *argument, const local *scope, const trail *where);
     void *optimizer;
@@ -101,13 +101,13 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
 bool integer_value(module *m, const tree *t, int64_t *out);                        /* of sizes and constants */
 bool constant_value(module *m, const tree *t, double *out);
 const value *find_value(const module *m, const char *name);
-value       *add_value(module *m, const value *v);
+value *add_value(module *m, const value *v);
 named_number *find_number(const module *m, const char *name);
-bool          find_index(const module *m, const char *name, index_id *out);
-const tree   *find_function(const module *m, const char *name);
-node          call_slot(module *m, const tree *call, node argument, const trail *where);
-const char   *suggest(const module *m, const char *name, const local *scope); /* NULL: nothing is near */
-const char   *format_text(module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool find_index(const module *m, const char *name, index_id *out);
+const tree *find_function(const module *m, const char *name);
+node call_slot(module *m, const tree *call, node argument, const trail *where);
+const char *suggest(const module *m, const char *name, const local *scope); /* NULL: nothing is near */
+const char *format_text(module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void spec_report(FILE *stream, span at, const char *severity, const char *text, const char *hint);
 void spec_line(span at, unsigned *line, unsigned *column);

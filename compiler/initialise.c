@@ -13,10 +13,10 @@ static uint64_t hash_name(const char *name, uint64_t seed) {
 }
 
 static void draw(const tensor *t, uint64_t seed, uint64_t element, double uniform[2]) {
-    uint64_t       key_bits   = hash_name(t->name, seed);
+    uint64_t key_bits         = hash_name(t->name, seed);
     const uint32_t counter[4] = {(uint32_t)element, (uint32_t)(element >> 32), 0, 1};
     const uint32_t key[2]     = {(uint32_t)key_bits, (uint32_t)(key_bits >> 32)};
-    uint32_t       out[4];
+    uint32_t out[4];
     philox4x32(counter, key, out);
     uniform[0] = (out[0] + 0.5) * 0x1p-32;
     uniform[1] = (out[1] + 0.5) * 0x1p-32;

@@ -10,26 +10,26 @@
 
 typedef struct frame frame;
 struct frame { /* a scan being run */
-    frame    *outer;
-    node      scan;
-    uint32_t  label;
-    index_id  over;
-    int64_t   at;      /* the step */
-    double   *before;  /* the state before the step, over the state's indices */
-    index_set state;   /* the indices of `before` */
-    uint8_t  *inside;  /* node: depends on this scan's state before the step */
-    double  **value;   /* node: its value at this step */
-    index_set *axes;   /* node: the axes of that value */
+    frame *outer;
+    node scan;
+    uint32_t label;
+    index_id over;
+    int64_t at;      /* the step */
+    double *before;  /* the state before the step, over the state's indices */
+    index_set state; /* the indices of `before` */
+    uint8_t *inside; /* node: depends on this scan's state before the step */
+    double **value;  /* node: its value at this step */
+    index_set *axes; /* node: the axes of that value */
 };
 
 struct interpretation {
-    const graph         *g;
+    const graph *g;
     const double *const *tensor_value;
-    uint64_t             seed;
-    double             **value; /* node; 0 is unused */
-    double             **held;  /* node: what a STOP is held at */
-    double             **output;
-    size_t               count;
+    uint64_t seed;
+    double **value; /* node; 0 is unused */
+    double **held;  /* node: what a STOP is held at */
+    double **output;
+    size_t count;
 };
 
 static void *get(size_t count, size_t size) {
@@ -44,7 +44,7 @@ static void *get(size_t count, size_t size) {
 /* An array seen from a loop over other axes: the element offset moves by stride[i] when index i does. */
 typedef struct view {
     const double *data;
-    int64_t       stride[GRAPH_INDICES];
+    int64_t stride[GRAPH_INDICES];
 } view;
 
 static void strides(const graph *g, index_set axes, int64_t stride[GRAPH_INDICES]) {
@@ -61,8 +61,8 @@ static void strides(const graph *g, index_set axes, int64_t stride[GRAPH_INDICES
 typedef struct walk {
     unsigned rank;
     index_id index[GRAPH_INDICES];
-    int64_t  extent[GRAPH_INDICES];
-    int64_t  at[GRAPH_INDICES]; /* by index_id */
+    int64_t extent[GRAPH_INDICES];
+    int64_t at[GRAPH_INDICES]; /* by index_id */
 } walk;
 
 static walk start(const graph *g, index_set axes) {
@@ -94,7 +94,7 @@ static bool advance(walk *w, const view *v, int64_t *offset, unsigned count) {
 static const double *evaluate(interpretation *run, frame *f, node n, index_set *axes);
 
 static view look(interpretation *run, frame *f, node n) {
-    view      v;
+    view v;
     index_set axes;
     v.data = evaluate(run, f, n, &axes);
     strides(run->g, axes, v.stride);
@@ -173,11 +173,11 @@ static double apply(node_op op, value_type type, const double x[3]) {
 
 static double *pointwise(interpretation *run, frame *f, node_view v, index_set axes) {
     double *out = get((size_t)graph_space(run->g, axes), sizeof *out);
-    view    operand[3];
+    view operand[3];
     int64_t offset[3] = {0, 0, 0};
     for (unsigned i = 0; i < v.child_count; i++)
         operand[i] = look(run, f, v.child[i]);
-    walk    w = start(run->g, axes);
+    walk w    = start(run->g, axes);
     int64_t k = 0;
     do {
         double x[3] = {0, 0, 0};
@@ -220,14 +220,14 @@ static double combine(reduction r, double a, double b) {
 }
 
 static double *reduce(interpretation *run, frame *f, node_view v, index_set axes) {
-    size_t  size = (size_t)graph_space(run->g, axes);
-    double *out  = get(size, sizeof *out);
+    size_t size = (size_t)graph_space(run->g, axes);
+    double *out = get(size, sizeof *out);
     for (size_t i = 0; i < size; i++)
         out[i] = identity(v.reduction);
     view operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
     strides(run->g, axes, operand[2].stride);
     int64_t offset[3] = {0, 0, 0};
-    walk    w         = start(run->g, axes | v.vars);
+    walk w            = start(run->g, axes | v.vars);
     do
         if (operand[0].data[offset[0]] != 0)
             out[offset[2]] = combine(v.reduction, out[offset[2]], operand[1].data[offset[1]]);
@@ -236,11 +236,11 @@ static double *reduce(interpretation *run, frame *f, node_view v, index_set axes
 }
 
 static double *gather(interpretation *run, frame *f, node_view v, index_set axes) {
-    double  *out   = get((size_t)graph_space(run->g, axes), sizeof *out);
-    unsigned count = v.child_count - 1;
-    view    *operand = get(v.child_count, sizeof *operand);
-    int64_t *offset  = get(v.child_count, sizeof *offset);
-    int64_t  extent[GRAPH_INDICES], step[GRAPH_INDICES];
+    double *out     = get((size_t)graph_space(run->g, axes), sizeof *out);
+    unsigned count  = v.child_count - 1;
+    view *operand   = get(v.child_count, sizeof *operand);
+    int64_t *offset = get(v.child_count, sizeof *offset);
+    int64_t extent[GRAPH_INDICES], step[GRAPH_INDICES];
     operand[0] = look(run, f, v.child[0]);
     for (unsigned i = 0; i < count; i++) {
         operand[i + 1] = look(run, f, v.child[i + 1]);
@@ -249,11 +249,11 @@ static double *gather(interpretation *run, frame *f, node_view v, index_set axes
     }
     for (unsigned i = 0; i < count; i++)
         operand[0].stride[v.substituted[i]] = 0;
-    walk    w = start(run->g, axes);
+    walk w    = start(run->g, axes);
     int64_t k = 0;
     do {
-        int64_t at      = offset[0];
-        bool    outside = false;
+        int64_t at   = offset[0];
+        bool outside = false;
         for (unsigned i = 0; i < count; i++) {
             double x = operand[i + 1].data[offset[i + 1]];
             outside |= !(x >= 0 && x < (double)extent[i]);
@@ -267,7 +267,7 @@ static double *gather(interpretation *run, frame *f, node_view v, index_set axes
 }
 
 typedef struct ranked {
-    double  score;
+    double score;
     int64_t at;
 } ranked;
 
@@ -283,12 +283,12 @@ static int better_first(const void *a, const void *b) {
 }
 
 static double *topk(interpretation *run, frame *f, node_view v, index_set axes) {
-    double *out = get((size_t)graph_space(run->g, axes), sizeof *out);
-    view    operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
+    double *out     = get((size_t)graph_space(run->g, axes), sizeof *out);
+    view operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
     strides(run->g, axes, operand[2].stride);
     int64_t extent = graph_index_extent(run->g, v.scan_index), offset[3] = {0, 0, 0};
-    ranked *row    = get((size_t)extent, sizeof *row);
-    walk    w      = start(run->g, axes & ~((index_set)1 << v.scan_index));
+    ranked *row = get((size_t)extent, sizeof *row);
+    walk w      = start(run->g, axes & ~((index_set)1 << v.scan_index));
     do {
         int64_t count = 0;
         for (int64_t s = 0; s < extent; s++)
@@ -305,9 +305,9 @@ static double *topk(interpretation *run, frame *f, node_view v, index_set axes) 
 static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
         return seen[n] == 2;
-    node_view v   = graph_view(g, n);
-    bool      dep = v.op == NODE_PREVIOUS && v.scan_label == label;
-    seen[n]       = 1;
+    node_view v = graph_view(g, n);
+    bool dep    = v.op == NODE_PREVIOUS && v.scan_label == label;
+    seen[n]     = 1;
     for (unsigned i = 0; i < v.child_count; i++)
         dep |= mark_inside(g, v.child[i], label, seen);
     if (dep)
@@ -316,7 +316,7 @@ static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen) {
 }
 
 static void copy_over(const graph *g, view from, index_set axes, double *to) {
-    walk    w      = start(g, axes);
+    walk w         = start(g, axes);
     int64_t offset = 0, k = 0;
     do
         to[k++] = from.data[offset];
@@ -324,18 +324,18 @@ static void copy_over(const graph *g, view from, index_set axes, double *to) {
 }
 
 static double *scan(interpretation *run, frame *outer, node n, node_view v, index_set axes) {
-    const graph *g    = run->g;
-    frame        f    = {.outer = outer, .scan = n, .label = v.scan_label, .over = v.scan_index};
-    index_set    over = (index_set)1 << v.scan_index;
-    f.state           = axes & ~over;
-    size_t  state     = (size_t)graph_space(g, f.state);
-    int64_t extent    = graph_index_extent(g, v.scan_index);
-    double *out       = get((size_t)graph_space(g, axes), sizeof *out);
-    double *after     = get(state, sizeof *after);
-    f.before          = get(state, sizeof *f.before);
-    f.inside          = get(run->count, 1);
-    f.value           = get(run->count, sizeof *f.value);
-    f.axes            = get(run->count, sizeof *f.axes);
+    const graph *g = run->g;
+    frame f        = {.outer = outer, .scan = n, .label = v.scan_label, .over = v.scan_index};
+    index_set over = (index_set)1 << v.scan_index;
+    f.state        = axes & ~over;
+    size_t state   = (size_t)graph_space(g, f.state);
+    int64_t extent = graph_index_extent(g, v.scan_index);
+    double *out    = get((size_t)graph_space(g, axes), sizeof *out);
+    double *after  = get(state, sizeof *after);
+    f.before       = get(state, sizeof *f.before);
+    f.inside       = get(run->count, 1);
+    f.value        = get(run->count, sizeof *f.value);
+    f.axes         = get(run->count, sizeof *f.axes);
     mark_inside(g, v.child[1], v.scan_label, f.inside);
     copy_over(g, look(run, outer, v.child[0]), f.state, f.before);
     int64_t stride[GRAPH_INDICES];
@@ -343,7 +343,7 @@ static double *scan(interpretation *run, frame *outer, node n, node_view v, inde
     for (int64_t k = 0; k < extent; k++) {
         f.at = v.reverse ? extent - 1 - k : k;
         copy_over(g, look(run, &f, v.child[1]), f.state, after);
-        view    target = {out, {0}};
+        view target    = {out, {0}};
         int64_t offset = f.at * stride[v.scan_index], i = 0;
         memcpy(target.stride, stride, sizeof stride);
         walk w = start(g, f.state);
@@ -365,8 +365,8 @@ static double *scan(interpretation *run, frame *outer, node n, node_view v, inde
 }
 
 static double *leaf(interpretation *run, node_view v, index_set axes) {
-    size_t  size = (size_t)graph_space(run->g, axes);
-    double *out  = get(size, sizeof *out);
+    size_t size = (size_t)graph_space(run->g, axes);
+    double *out = get(size, sizeof *out);
     if (v.op == NODE_FLOAT || v.op == NODE_INT) {
         out[0] = v.op == NODE_FLOAT ? v.number : (double)v.integer;
     } else if (v.op == NODE_INDEX) {
@@ -376,9 +376,9 @@ static double *leaf(interpretation *run, node_view v, index_set axes) {
         for (size_t i = 0; i < size; i++)
             out[i] = philox_uniform(run->seed, (uint32_t)v.integer, i);
     } else { /* TENSOR: from its own order into ours */
-        const tensor *t    = graph_tensor(run->g, v.tensor);
-        view          from = {run->tensor_value[v.tensor], {0}};
-        int64_t       step = 1;
+        const tensor *t = graph_tensor(run->g, v.tensor);
+        view from       = {run->tensor_value[v.tensor], {0}};
+        int64_t step    = 1;
         for (unsigned i = t->rank; i-- > 0;) {
             from.stride[t->index[i]] = step;
             step *= t->extent[i];
@@ -481,10 +481,10 @@ const double *interpret_output(interpretation *run, uint32_t number) {
     if (run->output[number])
         return run->output[number];
     index_set axes;
-    view      from = {evaluate(run, NULL, o->node, &axes), {0}};
-    int64_t   stride[GRAPH_INDICES];
+    view from = {evaluate(run, NULL, o->node, &axes), {0}};
+    int64_t stride[GRAPH_INDICES];
     strides(run->g, axes, stride);
-    double *out = get((size_t)o->elements, sizeof *out);
+    double *out             = get((size_t)o->elements, sizeof *out);
     int64_t at[TENSOR_RANK] = {0};
     for (int64_t k = 0; k < o->elements; k++) {
         int64_t offset = 0;

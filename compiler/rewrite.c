@@ -5,10 +5,10 @@
 
 typedef struct rewriting {
     graph *g;
-    node  *memo;
+    node *memo;
     size_t size; /* handles below it have a memo; later ones are results */
-    node   from, to;
-    bool   stops;
+    node from, to;
+    bool stops;
 } rewriting;
 
 static node rewrite(rewriting *r, node n);
@@ -44,12 +44,13 @@ static node rebuild(rewriting *r, node n, node_view v, const node *child) {
                 break;
             }
         }
-        index_set state    = graph_view(g, old).free & ~((index_set)1 << v.scan_index);
-        node      previous = graph_previous(g, v.scan_index, v.reverse, state, v.type);
+        index_set state = graph_view(g, old).free & ~((index_set)1 << v.scan_index);
+        node previous   = graph_previous(g, v.scan_index, v.reverse, state, v.type);
         return graph_scan(g, previous, child[0], rewrite_replace(g, child[1], old, previous));
     }
     default:
-        return graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE, v.child_count > 2 ? child[2] : NODE_NONE);
+        return graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
+                               v.child_count > 2 ? child[2] : NODE_NONE);
     }
 }
 
@@ -61,8 +62,8 @@ static node rewrite(rewriting *r, node n) {
     if (r->memo[n])
         return r->memo[n];
     node_view v = graph_view(r->g, n);
-    node      child[GRAPH_INDICES + 1];
-    bool      changed = false;
+    node child[GRAPH_INDICES + 1];
+    bool changed = false;
     for (unsigned i = 0; i < v.child_count; i++) {
         child[i] = rewrite(r, graph_view(r->g, n).child[i]);
         changed |= child[i] != graph_view(r->g, n).child[i];

@@ -44,12 +44,12 @@ void spec_report(FILE *stream, span at, const char *severity, const char *text, 
 }
 
 typedef struct reader {
-    spec        *s;
+    spec *s;
     diagnostics *d;
-    const char  *library;
-    tree        *last;
-    bool         ok;
-    bool         headed;
+    const char *library;
+    tree *last;
+    bool ok;
+    bool headed;
 } reader;
 
 static void on_error(void *context, span at, const char *text, const char *hint) {
@@ -61,7 +61,7 @@ static void on_error(void *context, span at, const char *text, const char *hint)
 
 static source *load(spec *s, const char *path, char *why, size_t why_size) {
     struct stat status;
-    FILE       *file = fopen(path, "rb");
+    FILE *file = fopen(path, "rb");
     if (!file || fstat(fileno(file), &status) != 0) {
         snprintf(why, why_size, "%s", strerror(errno));
         if (file)
@@ -79,13 +79,13 @@ static source *load(spec *s, const char *path, char *why, size_t why_size) {
         return NULL;
     }
     size_t room = S_ISREG(status.st_mode) ? (size_t)status.st_size + 1 : FILE_LIMIT;
-    char  *text = malloc(room + 1);
+    char *text  = malloc(room + 1);
     if (!text) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
     }
     size_t size = fread(text, 1, room, file);
-    bool   bad  = ferror(file);
+    bool bad    = ferror(file);
     fclose(file);
     if (bad) {
         snprintf(why, why_size, "cannot be read");
@@ -118,7 +118,7 @@ static bool exists(const char *path) {
 static char *locate(reader *r, const source *from, const char *name) {
     const char *slash    = strrchr(from->path, '/');
     const char *folder[] = {NULL, r->library, ATTNC_SOURCE_SPECS, ATTNC_INSTALLED_SPECS};
-    char        path[4096];
+    char path[4096];
     for (unsigned i = 0; i < 4; i++) {
         if (i == 0)
             snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - from->path + 1) : 0, from->path, name);
@@ -137,17 +137,18 @@ static void read_file(reader *r, source *file, unsigned depth);
 static void take_statement(reader *r, tree *t, const source *file, unsigned depth) {
     spec *s = r->s;
     if (t->kind == TREE_INCLUDE) {
-        char *path = locate(r, file, t->name);
-        char  why[256] = "no such file beside this one or in the library";
+        char *path    = locate(r, file, t->name);
+        char why[256] = "no such file beside this one or in the library";
         if (path && already(s, path))
             return;
         source *included = path ? load(s, path, why, sizeof why) : NULL;
-        char    text[512];
+        char text[512];
         if (included && depth < INCLUDE_DEPTH) {
             read_file(r, included, depth + 1);
             return;
         }
-        snprintf(text, sizeof text, "cannot include \"%.200s\": %s", t->name, included ? "includes are nested too deeply" : why);
+        snprintf(text, sizeof text, "cannot include \"%.200s\": %s", t->name,
+                 included ? "includes are nested too deeply" : why);
         on_error(r, t->at, text, NULL);
         return;
     }
@@ -178,7 +179,7 @@ static void take_statement(reader *r, tree *t, const source *file, unsigned dept
 static void read_file(reader *r, source *file, unsigned depth) {
     spec *s = r->s;
     if (s->file_count == s->file_capacity) {
-        size_t   more = s->file_capacity ? s->file_capacity * 2 : 8;
+        size_t more    = s->file_capacity ? s->file_capacity * 2 : 8;
         source **grown = realloc(s->file, more * sizeof *grown);
         if (!grown) {
             fputs("attnc: out of memory\n", stderr);
@@ -189,10 +190,11 @@ static void read_file(reader *r, source *file, unsigned depth) {
     }
     s->file[s->file_count++] = file;
     if (memchr(file->text, 0, file->size)) {
-        on_error(r, (span){file, (uint32_t)strlen(file->text), (uint32_t)strlen(file->text)}, "a NUL byte: this is not a text file", NULL);
+        on_error(r, (span){file, (uint32_t)strlen(file->text), (uint32_t)strlen(file->text)},
+                 "a NUL byte: this is not a text file", NULL);
         return;
     }
-    bool  ok;
+    bool ok;
     tree *list = parse_source(s->memory, file, (message_sink){on_error, r}, &ok);
     r->ok &= ok;
     while (list) {
@@ -209,8 +211,8 @@ spec *spec_read(const char *path, const char *library, diagnostics *d) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
     }
-    s->memory    = arena_new();
-    char    why[256];
+    s->memory = arena_new();
+    char why[256];
     source *file = load(s, path, why, sizeof why);
     if (!file) {
         fprintf(d->stream, "%s: error: %s\n", path, why);

@@ -10,14 +10,14 @@
 
 /* One source file; lines are kept for messages. */
 typedef struct source {
-    char  *path;
-    char  *text; /* NUL-terminated */
+    char *path;
+    char *text; /* NUL-terminated */
     size_t size;
 } source;
 
 typedef struct span {
     const source *file;
-    uint32_t      begin, end; /* bytes */
+    uint32_t begin, end; /* bytes */
 } span;
 
 typedef enum tree_kind {
@@ -29,20 +29,20 @@ typedef enum tree_kind {
 /* A node of the tree. Which children there are is said in tree.def. */
 typedef struct tree tree;
 struct tree {
-    tree_kind   kind;
-    span        at;
-    const char *name;   /* names, operators, strings */
-    double      number; /* NUMBER */
-    bool        integer; /* NUMBER: written without point and exponent */
-    tree       *a, *b, *c, *d;
-    tree       *next; /* in a list */
+    tree_kind kind;
+    span at;
+    const char *name; /* names, operators, strings */
+    double number;    /* NUMBER */
+    bool integer;     /* NUMBER: written without point and exponent */
+    tree *a, *b, *c, *d;
+    tree *next; /* in a list */
 };
 
 typedef struct arena arena;
 arena *arena_new(void);
-void   arena_free(arena *a);
-void  *arena_take(arena *a, size_t size); /* zeroed; never NULL: lack of memory ends the process with exit code 3 */
-char  *arena_copy(arena *a, const char *text, size_t size);
+void arena_free(arena *a);
+void *arena_take(arena *a, size_t size); /* zeroed; never NULL: lack of memory ends the process with exit code 3 */
+char *arena_copy(arena *a, const char *text, size_t size);
 
 typedef struct message_sink {
     void (*error)(void *context, span at, const char *text, const char *hint);

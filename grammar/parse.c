@@ -1,7 +1,6 @@
 /* The tree's arena, the small constructors that the grammar's actions call, and the entry point. */
-#include "parse_internal.h"
-
 #include "att_parser.h"
+#include "parse_internal.h"
 
 #define YYSTYPE ATT_STYPE
 #define YYLTYPE ATT_LTYPE
@@ -13,9 +12,9 @@
 struct arena {
     struct block {
         struct block *next;
-        size_t        used, size;
+        size_t used, size;
         _Alignas(16) char data[];
-    } *first;
+    } * first;
 };
 
 enum { BLOCK = 1 << 16 };
@@ -47,11 +46,11 @@ void arena_free(arena *a) {
 void *arena_take(arena *a, size_t size) {
     size = (size + 15) & ~(size_t)15;
     if (!a->first || a->first->size - a->first->used < size) {
-        size_t        room = size > BLOCK ? size : BLOCK;
-        struct block *b    = get(sizeof *b + room);
-        b->size            = room;
-        b->next            = a->first;
-        a->first           = b;
+        size_t room     = size > BLOCK ? size : BLOCK;
+        struct block *b = get(sizeof *b + room);
+        b->size         = room;
+        b->next         = a->first;
+        a->first        = b;
     }
     void *memory = a->first->data + a->first->used;
     a->first->used += size;
@@ -67,14 +66,35 @@ char *arena_copy(arena *a, const char *text, size_t size) {
 int parse_keyword(const char *text) {
     static const struct {
         const char *text;
-        int         token;
-    } word[] = {{"include", INCLUDE}, {"mechanism", MECHANISM}, {"model", MODEL},   {"optimizer", OPTIMIZER},
-                {"library", LIBRARY}, {"size", SIZE},           {"number", NUMBER_KEY}, {"variant", VARIANT},
-                {"index", INDEX},     {"input", INPUT},         {"param", PARAM},   {"fn", FN},
-                {"output", OUTPUT},   {"loss", LOSS},           {"repeat", REPEAT}, {"each", EACH},
-                {"state", STATE},     {"from", FROM},           {"as", AS},         {"where", WHERE},
-                {"let", LET},         {"in", IN},               {"if", IF},         {"then", THEN},
-                {"else", ELSE},       {"and", AND},             {"or", OR},         {"not", NOT}};
+        int token;
+    } word[] = {{"include", INCLUDE},
+                {"mechanism", MECHANISM},
+                {"model", MODEL},
+                {"optimizer", OPTIMIZER},
+                {"library", LIBRARY},
+                {"size", SIZE},
+                {"number", NUMBER_KEY},
+                {"variant", VARIANT},
+                {"index", INDEX},
+                {"input", INPUT},
+                {"param", PARAM},
+                {"fn", FN},
+                {"output", OUTPUT},
+                {"loss", LOSS},
+                {"repeat", REPEAT},
+                {"each", EACH},
+                {"state", STATE},
+                {"from", FROM},
+                {"as", AS},
+                {"where", WHERE},
+                {"let", LET},
+                {"in", IN},
+                {"if", IF},
+                {"then", THEN},
+                {"else", ELSE},
+                {"and", AND},
+                {"or", OR},
+                {"not", NOT}};
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         if (strcmp(text, word[i].text) == 0)
             return word[i].token;
@@ -178,7 +198,8 @@ tree *parse_states(tree *list, tree *initial) {
     return list;
 }
 
-tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value, tree *from) {
+tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
+                       tree *from) {
     tree *t = parse_tree(p, kind, at, name);
     t->a    = indices;
     t->b    = value;
@@ -187,7 +208,7 @@ tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *na
 }
 
 tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok) {
-    parsing  p = {.memory = memory, .file = file, .sink = sink};
+    parsing p = {.memory = memory, .file = file, .sink = sink};
     yyscan_t scanner;
     *ok = false;
     if (att_lex_init_extra(&p, &scanner) != 0) {
@@ -195,7 +216,7 @@ tree *parse_source(arena *memory, const source *file, message_sink sink, bool *o
         exit(3);
     }
     YY_BUFFER_STATE buffer = att__scan_bytes(file->text, (int)file->size, scanner);
-    int             status = att_parse(&p, scanner);
+    int status             = att_parse(&p, scanner);
     att__delete_buffer(buffer, scanner);
     att_lex_destroy(scanner);
     if (status == 2)

@@ -9,16 +9,16 @@ typedef struct parse_span {
 } parse_span;
 
 typedef struct parsing {
-    arena        *memory;
+    arena *memory;
     const source *file;
-    message_sink  sink;
-    uint32_t      at; /* where the scanner stands */
-    unsigned      errors;
-    tree         *result;
+    message_sink sink;
+    uint32_t at; /* where the scanner stands */
+    unsigned errors;
+    tree *result;
 } parsing;
 
-int   parse_keyword(const char *text);
-void  parse_report(parsing *p, parse_span at, const char *text, const char *hint);
+int parse_keyword(const char *text);
+void parse_report(parsing *p, parse_span at, const char *text, const char *hint);
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name);
 tree *parse_number(parsing *p, parse_span at, double value, bool integer);
 tree *parse_binary(parsing *p, parse_span at, const char *op, tree *a, tree *b);
@@ -30,6 +30,7 @@ tree *parse_inputs(parsing *p, tree *list, tree *below);
 tree *parse_typed_inputs(parsing *p, tree *list, const char *type, parse_span type_at, tree *below);
 tree *parse_params(parsing *p, tree *list, tree *initialiser, tree *group);
 tree *parse_states(tree *list, tree *initial);
-tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value, tree *from);
+tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
+                       tree *from);
 
 #endif

@@ -1,0 +1,447 @@
+/* attnc, the compiler's main program. */
+#include "compile.h"
+#include "derive.h"
+#include "elaborate.h"
+#include "gradcheck.h"
+#include "initialise.h"
+#include "interpret.h"
+#include "npy.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_ENVIRONMENT = 3 };
+enum { MAX_BINDINGS = 64 };
+
+typedef struct settings {
+    enum { COMPILE, RUN, CHECK_GRAD } command;
+    const char *spec_path, *output, *variant, *library, *dump, *dump_dir;
+    binding bindings[MAX_BINDINGS];
+    size_t binding_count;
+    uint64_t seed;
+    double tolerance;
+    bool backward, machine, compare, training;
+} settings;
+
+static const char help[] =
+    "Usage: attnc SPEC [-o FILE] [OPTION]...          compile a mechanism\n"
+    "       attnc run SPEC [OPTION]...                compute it on random inputs\n"
+    "       attnc check-grad SPEC [OPTION]...         check its gradients by finite differences\n"
+    "\n"
+    "  -o, --output=FILE      write FILE.o, .so, .ll or .s, and a C header beside it\n"
+    "      --variant=NAME     a variant of the spec\n"
+    "  -D, --define=NAME=X    set a size or a number of the spec\n"
+    "      --size=A=1,B=2     the same for several\n"
+    "      --backward         the gradients too\n"
+    "      --training         with dropout\n"
+    "      --dump=STAGE,...   print ast, graph, grad, schedule or llvm\n"
+    "      --seed=N           of inputs and initial values, default 1\n"
+    "      --dump-dir=DIR     run: write every tensor and output as DIR/NAME.npy\n"
+    "      --machine          run: machine code in float32 instead of the float64 interpreter\n"
+    "      --compare          run: both, and their largest relative difference\n"
+    "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
+    "      --library=DIR      look for includes here too\n"
+    "      --help, --version\n"
+    "\n"
+    "Exit status: 0 done; 1 the input is wrong; 2 usage; 3 the environment (a file, the disk, memory).\n";
+
+static int usage(const char *what, const char *which) {
+    fprintf(stderr, "attnc: %s%s%s (see attnc --help)\n", what, which ? " " : "", which ? which : "");
+    return EXIT_USAGE;
+}
+
+static bool add_bindings(settings *s, const char *text) {
+    char *copy = strdup(text), *rest = copy;
+    bool ok = copy != NULL;
+    for (char *part = ok ? strtok_r(copy, ",", &rest) : NULL; part && ok; part = strtok_r(NULL, ",", &rest)) {
+        char *equals = strchr(part, '='), *end = NULL;
+        if (!equals || equals == part || s->binding_count == MAX_BINDINGS) {
+            ok = false;
+            break;
+        }
+        *equals                         = 0;
+        double value                    = strtod(equals + 1, &end);
+        ok                              = end != equals + 1 && *end == 0;
+        s->bindings[s->binding_count++] = (binding){strdup(part), value};
+    }
+    free(copy);
+    return ok;
+}
+
+static int parse_arguments(settings *s, int argc, char **argv) {
+    enum {
+        VARIANT = 256,
+        SIZE,
+        BACKWARD,
+        TRAINING,
+        DUMP,
+        SEED,
+        DUMP_DIR,
+        MACHINE,
+        COMPARE,
+        TOLERANCE,
+        LIBRARY,
+        HELP,
+        VERSION
+    };
+    static const struct option options[] = {{"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},
+                                            {"define", 1, NULL, 'D'},        {"size", 1, NULL, SIZE},
+                                            {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
+                                            {"dump", 1, NULL, DUMP},         {"seed", 1, NULL, SEED},
+                                            {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
+                                            {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE},
+                                            {"library", 1, NULL, LIBRARY},   {"help", 0, NULL, HELP},
+                                            {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+    opterr                               = 0;
+    for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
+        char *end = NULL;
+        switch (c) {
+        case 'o':
+            s->output = optarg;
+            break;
+        case VARIANT:
+            s->variant = optarg;
+            break;
+        case 'D':
+        case SIZE:
+            if (!add_bindings(s, optarg))
+                return usage("this is not NAME=NUMBER:", optarg);
+            break;
+        case BACKWARD:
+            s->backward = true;
+            break;
+        case TRAINING:
+            s->training = true;
+            break;
+        case DUMP:
+            s->dump = optarg;
+            break;
+        case SEED:
+            s->seed = strtoull(optarg, &end, 10);
+            if (end == optarg || *end)
+                return usage("--seed needs a number, not", optarg);
+            break;
+        case DUMP_DIR:
+            s->dump_dir = optarg;
+            break;
+        case MACHINE:
+            s->machine = true;
+            break;
+        case COMPARE:
+            s->compare = true;
+            break;
+        case TOLERANCE:
+            s->tolerance = strtod(optarg, &end);
+            if (end == optarg || *end || !(s->tolerance > 0))
+                return usage("--tolerance needs a positive number, not", optarg);
+            break;
+        case LIBRARY:
+            s->library = optarg;
+            break;
+        case HELP:
+            fputs(help, stdout);
+            return -1;
+        case VERSION:
+            printf("attnc %s\n", ATTNC_VERSION);
+            return -1;
+        case ':':
+            return usage("an argument is missing after", argv[optind - 1]);
+        default:
+            return usage("unknown option", argv[optind - 1]);
+        }
+    }
+    int rest = argc - optind;
+    if (rest > 0 && strcmp(argv[optind], "run") == 0)
+        s->command = RUN;
+    else if (rest > 0 && strcmp(argv[optind], "check-grad") == 0)
+        s->command = CHECK_GRAD;
+    if (s->command != COMPILE)
+        optind++, rest--;
+    if (rest != 1)
+        return usage(rest < 1 ? "no spec was given" : "more than one spec was given:",
+                     rest < 1 ? NULL : argv[optind + 1]);
+    s->spec_path = argv[optind];
+    return 0;
+}
+
+static bool wants(const settings *s, const char *stage) {
+    size_t length = strlen(stage);
+    for (const char *at = s->dump; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        if (strncmp(at, stage, length) == 0 && (at[length] == 0 || at[length] == ','))
+            return true;
+    return false;
+}
+
+static bool known_stages(const settings *s, const char **unknown) {
+    static const char *const stage[] = {"ast", "graph", "grad", "schedule", "llvm"};
+    for (const char *at = s->dump; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        bool known = false;
+        for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) {
+            size_t length = strlen(stage[i]);
+            known |= strncmp(at, stage[i], length) == 0 && (at[length] == 0 || at[length] == ',');
+        }
+        if (!known) {
+            *unknown = at;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Random values for every tensor; freed by free_values. */
+static double **make_values(const graph *g, uint64_t seed) {
+    double **value = calloc(graph_tensor_count(g) + 1, sizeof *value);
+    for (uint32_t i = 0; value && i < graph_tensor_count(g); i++) {
+        const tensor *t = graph_tensor(g, i);
+        value[i]        = malloc((size_t)t->elements * sizeof **value);
+        for (int64_t k = 0; value[i] && k < t->elements; k++)
+            value[i][k] = initial_value(t, seed, (uint64_t)k);
+        if (!value[i])
+            value = NULL;
+    }
+    if (!value) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(EXIT_ENVIRONMENT);
+    }
+    return value;
+}
+
+static void free_values(const graph *g, double **value) {
+    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
+        free(value[i]);
+    free(value);
+}
+
+static bool dump_array(const settings *s, const char *name, const double *data, unsigned rank, const int64_t *extent) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.npy", s->dump_dir, name);
+    if (npy_write(path, data, rank, extent))
+        return true;
+    fprintf(stderr, "attnc: cannot write %s: %s\n", path, strerror(errno));
+    return false;
+}
+
+static void extents(const graph *g, const output *o, int64_t *extent) {
+    for (unsigned i = 0; i < o->rank; i++)
+        extent[i] = graph_index_extent(g, o->index[i]);
+}
+
+static void print_output(const graph *g, const output *o, const double *data) {
+    double low = INFINITY, high = -INFINITY, sum = 0, squares = 0;
+    for (int64_t i = 0; i < o->elements; i++) {
+        low  = fmin(low, data[i]);
+        high = fmax(high, data[i]);
+        sum += data[i];
+        squares += data[i] * data[i];
+    }
+    printf("%s[", o->name);
+    for (unsigned i = 0; i < o->rank; i++)
+        printf("%s%s:%lld", i ? " " : "", graph_index_name(g, o->index[i]),
+               (long long)graph_index_extent(g, o->index[i]));
+    printf("] mean %.9g  rms %.9g  min %.9g  max %.9g\n ", sum / (double)o->elements,
+           sqrt(squares / (double)o->elements), low, high);
+    for (int64_t i = 0; i < o->elements && i < 6; i++)
+        printf(" %.9g", data[i]);
+    puts(o->elements > 6 ? " ..." : "");
+}
+
+/* The outputs by machine code, as doubles. */
+static double **run_machine(graph *g, double *const *value, uint64_t seed) {
+    char error[512];
+    compiled *c = compile_graph(g, &(compile_options){0}, error, sizeof error);
+    if (!c) {
+        fprintf(stderr, "attnc: %s\n", error);
+        exit(EXIT_ENVIRONMENT);
+    }
+    uint32_t tensors = graph_tensor_count(g), outputs = graph_output_count(g);
+    const void **in = calloc(tensors + 1, sizeof *in);
+    void **out      = calloc(outputs + 1, sizeof *out);
+    double **result = calloc(outputs + 1, sizeof *result);
+    for (uint32_t i = 0; i < tensors; i++) {
+        const tensor *t = graph_tensor(g, i);
+        float *memory   = malloc((size_t)t->elements * sizeof *memory);
+        for (int64_t k = 0; k < t->elements; k++)
+            if (t->type == TYPE_INT)
+                ((int32_t *)(void *)memory)[k] = (int32_t)value[i][k];
+            else
+                memory[k] = (float)value[i][k];
+        in[i] = memory;
+    }
+    for (uint32_t i = 0; i < outputs; i++)
+        out[i] = malloc((size_t)graph_output(g, i)->elements * sizeof(float));
+    if (!compiled_run(c, in, out, seed)) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(EXIT_ENVIRONMENT);
+    }
+    for (uint32_t i = 0; i < outputs; i++) {
+        int64_t elements = graph_output(g, i)->elements;
+        result[i]        = malloc((size_t)elements * sizeof **result);
+        for (int64_t k = 0; k < elements; k++)
+            result[i][k] = ((float *)out[i])[k];
+        free(out[i]);
+    }
+    for (uint32_t i = 0; i < tensors; i++)
+        free((void *)in[i]);
+    free(in);
+    free(out);
+    compiled_free(c);
+    return result;
+}
+
+/* The largest difference relative to the output's largest value. */
+static double difference(const double *machine, const double *reference, int64_t elements) {
+    double scale = 1e-30, worst = 0;
+    for (int64_t i = 0; i < elements; i++)
+        if (isfinite(reference[i]))
+            scale = fmax(scale, fabs(reference[i]));
+    for (int64_t i = 0; i < elements; i++) {
+        if (isnan(machine[i]) && isnan(reference[i]))
+            continue;
+        double error = machine[i] == reference[i] ? 0 : fabs(machine[i] - reference[i]) / scale;
+        if (error > worst || isnan(error))
+            worst = isnan(error) ? INFINITY : error;
+    }
+    return worst;
+}
+
+static int run(settings *s, graph *g) {
+    double **value = make_values(g, s->seed), **machine = NULL;
+    interpretation *reference = NULL;
+    int status                = EXIT_DONE;
+    if (s->machine || s->compare)
+        machine = run_machine(g, value, s->seed);
+    if (!s->machine || s->compare)
+        reference = interpret_new(g, (const double *const *)value, s->seed);
+    if (s->dump_dir && mkdir(s->dump_dir, 0777) != 0 && errno != EEXIST) {
+        fprintf(stderr, "attnc: cannot make %s: %s\n", s->dump_dir, strerror(errno));
+        status = EXIT_ENVIRONMENT;
+    }
+    for (uint32_t i = 0; s->dump_dir && !status && i < graph_tensor_count(g); i++) {
+        const tensor *t = graph_tensor(g, i);
+        if (!dump_array(s, t->name, value[i], t->rank, t->extent))
+            status = EXIT_ENVIRONMENT;
+    }
+    for (uint32_t i = 0; !status && i < graph_output_count(g); i++) {
+        const output *o    = graph_output(g, i);
+        const double *data = reference ? interpret_output(reference, i) : machine[i];
+        int64_t extent[TENSOR_RANK];
+        extents(g, o, extent);
+        if (s->compare) {
+            double tolerance = s->tolerance > 0 ? s->tolerance : 1e-5,
+                   error     = difference(machine[i], data, o->elements);
+            printf("%-32s %.2e%s\n", o->name, error, error > tolerance ? "  differs" : "");
+            if (error > tolerance)
+                status = EXIT_INPUT;
+        } else {
+            print_output(g, o, data);
+        }
+        if (s->dump_dir && !dump_array(s, o->name, data, o->rank, extent))
+            status = EXIT_ENVIRONMENT;
+    }
+    interpret_free(reference);
+    for (uint32_t i = 0; machine && i < graph_output_count(g); i++)
+        free(machine[i]);
+    free(machine);
+    free_values(g, value);
+    return status;
+}
+
+static int check_gradients(settings *s, graph *g) {
+    double **value   = make_values(g, s->seed), worst;
+    double tolerance = s->tolerance > 0 ? s->tolerance : 1e-6;
+    gradcheck_run(g, (const double *const *)value, s->seed, stdout, &worst);
+    free_values(g, value);
+    printf("worst %.2e, tolerance %.0e\n", worst, tolerance);
+    return worst <= tolerance ? EXIT_DONE : EXIT_INPUT;
+}
+
+static int compile(settings *s, graph *g, const char *name) {
+    char error[512];
+    const char *ending = s->output ? strrchr(s->output, '.') : NULL;
+    if (wants(s, "schedule"))
+        compile_dump_schedule(g, stdout);
+    if (wants(s, "llvm") && !compile_dump_llvm(g, &(compile_options){0}, stdout, error, sizeof error)) {
+        fprintf(stderr, "attnc: %s\n", error);
+        return EXIT_ENVIRONMENT;
+    }
+    if (!s->output)
+        return EXIT_DONE;
+    static const struct {
+        const char *ending;
+        artifact kind;
+    } known[] = {{".o", ARTIFACT_OBJECT}, {".so", ARTIFACT_SHARED}, {".ll", ARTIFACT_LLVM}, {".s", ARTIFACT_ASSEMBLY}};
+    for (size_t i = 0; ending && i < sizeof known / sizeof *known; i++) {
+        if (strcmp(ending, known[i].ending) != 0)
+            continue;
+        if (compile_to_file(g, &(compile_options){0}, known[i].kind, name, s->output, error, sizeof error))
+            return EXIT_DONE;
+        fprintf(stderr, "attnc: %s\n", error);
+        return EXIT_ENVIRONMENT;
+    }
+    return usage("-o takes a name ending in .o, .so, .ll or .s, not", s->output);
+}
+
+static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
+    char error[256];
+    if (spec_get_kind(mechanism) != SPEC_MECHANISM) {
+        fprintf(stderr, "attnc: %s is not a mechanism\n", s->spec_path);
+        return EXIT_INPUT;
+    }
+    if (wants(s, "ast"))
+        spec_print(mechanism, stdout);
+    elaboration how = {
+        .variant = s->variant, .bindings = s->bindings, .binding_count = s->binding_count, .training = s->training};
+    if (!elaborate_mechanism(g, mechanism, &how, d))
+        return EXIT_INPUT;
+    if (wants(s, "graph"))
+        graph_print(g, stdout);
+    if (s->backward || s->command == CHECK_GRAD || wants(s, "grad")) {
+        if (!gradcheck_add_backward(g)) {
+            fprintf(stderr, "attnc: %s has no real-valued output to differentiate\n", s->spec_path);
+            return EXIT_INPUT;
+        }
+        if (s->command != CHECK_GRAD)
+            derive_forget_stops(g);
+        if (wants(s, "grad"))
+            graph_print(g, stdout);
+    }
+    if (!graph_verify(g, error, sizeof error)) {
+        fprintf(stderr, "attnc: the graph of %s is inconsistent, which is an error of the compiler: %s\n", s->spec_path,
+                error);
+        return EXIT_INPUT;
+    }
+    if (s->command == RUN)
+        return run(s, g);
+    if (s->command == CHECK_GRAD)
+        return check_gradients(s, g);
+    return compile(s, g, s->variant ? s->variant : spec_name(mechanism));
+}
+
+int main(int argc, char **argv) {
+    settings s = {.seed = 1};
+    int status = parse_arguments(&s, argc, argv);
+    if (status)
+        return status < 0 ? EXIT_DONE : status;
+    const char *unknown = NULL;
+    if (!known_stages(&s, &unknown))
+        return usage("--dump knows ast, graph, grad, schedule and llvm, not", unknown);
+    diagnostics d   = {.stream = stderr};
+    spec *mechanism = spec_read(s.spec_path, s.library, &d);
+    if (!mechanism)
+        return EXIT_INPUT;
+    graph *g = graph_new();
+    status   = work(&s, mechanism, g, &d);
+    graph_free(g);
+    spec_free(mechanism);
+    for (size_t i = 0; i < s.binding_count; i++)
+        free((char *)s.bindings[i].name);
+    if (fflush(stdout) != 0 && !status) {
+        fprintf(stderr, "attnc: cannot write the output: %s\n", strerror(errno));
+        return EXIT_ENVIRONMENT;
+    }
+    return status;
+}
