@@ -41,8 +41,7 @@ typedef enum node_op {
     NODE_REDUCE,   /* children: domain (BOOL), body; vars bound; reduction. The body counts only where the
                       domain holds; over an empty domain the value is the reduction's identity */
     NODE_GATHER,   /* children: body, then one INT expression for each substituted index, in the order of
-                      substituted[]. Where an expression is outside its index's range the value is
-                      undefined, so guard it by a SELECT or a domain */
+                      substituted[]. Where an expression is outside its index's range the value is 0 */
     NODE_SCAN,     /* children: init, body. The state after step `scan_index`; see graph_scan */
     NODE_PREVIOUS, /* inside a scan's body: the state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEPENDENT = 2 }; /* frame.inside; 1: looked at */
+
 typedef struct frame frame;
 struct frame { /* a scan being run */
     frame *outer;
@@ -19,7 +21,6 @@ struct frame { /* a scan being run */
     index_set state; /* the indices of `before` */
     uint8_t *inside; /* node: depends on this scan's state before the step */
     double **value;  /* node: its value at this step */
-    index_set *axes; /* node: the axes of that value */
 };
 
 struct interpretation {
@@ -259,7 +260,7 @@ static double *gather(interpretation *run, frame *f, node_view v, index_set axes
             outside |= !(x >= 0 && x < (double)extent[i]);
             at += outside ? 0 : (int64_t)x * step[i];
         }
-        out[k++] = outside ? NAN : operand[0].data[at];
+        out[k++] = outside ? 0 : operand[0].data[at];
     } while (advance(&w, operand, offset, v.child_count));
     free(operand);
     free(offset);
@@ -304,14 +305,14 @@ static double *topk(interpretation *run, frame *f, node_view v, index_set axes) 
 
 static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
-        return seen[n] == 2;
+        return seen[n] == DEPENDENT;
     node_view v = graph_view(g, n);
     bool dep    = v.op == NODE_PREVIOUS && v.scan_label == label;
     seen[n]     = 1;
     for (unsigned i = 0; i < v.child_count; i++)
         dep |= mark_inside(g, v.child[i], label, seen);
     if (dep)
-        seen[n] = 2;
+        seen[n] = DEPENDENT;
     return dep;
 }
 
@@ -335,7 +336,6 @@ static double *scan(interpretation *run, frame *outer, node n, node_view v, inde
     f.before       = get(state, sizeof *f.before);
     f.inside       = get(run->count, 1);
     f.value        = get(run->count, sizeof *f.value);
-    f.axes         = get(run->count, sizeof *f.axes);
     mark_inside(g, v.child[1], v.scan_label, f.inside);
     copy_over(g, look(run, outer, v.child[0]), f.state, f.before);
     int64_t stride[GRAPH_INDICES];
@@ -360,7 +360,6 @@ static double *scan(interpretation *run, frame *outer, node n, node_view v, inde
     free(f.before);
     free(f.inside);
     free(f.value);
-    free(f.axes);
     return out;
 }
 
@@ -418,7 +417,7 @@ static const double *evaluate(interpretation *run, frame *f, node n, index_set *
         return f->before;
     }
     index_set fixed = 0;
-    for (; f && !f->inside[n]; f = f->outer)
+    for (; f && f->inside[n] != DEPENDENT; f = f->outer)
         ; /* the innermost scan that the node depends on */
     for (const frame *o = f; o; o = o->outer)
         fixed |= (index_set)1 << o->over;
