@@ -30,7 +30,6 @@ typedef struct emitter {
     unsigned      random_count, random_capacity;
     uint32_t      target;       /* buffer being written by the statement: its node is computed, not loaded */
     node          computing;
-    LLVMValueRef  access_group; /* metadata of the independent loop around, NULL: none */
     index_id      split;
     node         *scan_of;      /* scan label: the SCAN node */
     /* remembered expressions */
@@ -52,7 +51,6 @@ LLVMValueRef emit_value(emitter *e, environment *at, node n); /* float, i64 or i
 LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t buffer_number);
 void         emit_store(emitter *e, const environment *at, uint32_t buffer_number, LLVMValueRef value);
 LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t buffer_number, value_type type);
-void         emit_group(emitter *e, LLVMValueRef memory_access);
 bool         emit_affine(emitter *e, environment *at, node n, index_id var, int *coefficient, LLVMValueRef *rest);
 
 /* Elementary functions on float. */
@@ -67,7 +65,7 @@ typedef struct loop {
     LLVMValueRef      end;
 } loop;
 loop         emit_open(emitter *e, LLVMValueRef begin, LLVMValueRef end, LLVMValueRef accumulator);
-LLVMValueRef emit_close(emitter *e, loop *l, LLVMValueRef accumulator, bool independent); /* the accumulator after the loop */
+LLVMValueRef emit_close(emitter *e, loop *l, LLVMValueRef accumulator); /* the accumulator after the loop */
 
 void emit_topk(emitter *e, environment *at, const statement *s);
 

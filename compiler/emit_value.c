@@ -30,16 +30,10 @@ LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t number) {
     return offset ? LLVMBuildInBoundsGEP2(e->builder, type, base, &offset, 1, "") : base;
 }
 
-void emit_group(emitter *e, LLVMValueRef memory_access) {
-    if (e->access_group)
-        LLVMSetMetadata(memory_access, LLVMGetMDKindIDInContext(e->context, "llvm.access.group", 17), e->access_group);
-}
-
 LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t number, value_type type) {
     const buffer *b      = &e->s->buffer[number];
     LLVMTypeRef   memory = b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
     LLVMValueRef  loaded = LLVMBuildLoad2(e->builder, memory, emit_address(e, at, number), "");
-    emit_group(e, loaded);
     if (b->element == ELEMENT_BOOL)
         return LLVMBuildICmp(e->builder, LLVMIntNE, loaded, LLVMConstInt(e->i8, 0, false), "");
     if (b->element == ELEMENT_INT32)
@@ -60,8 +54,7 @@ void emit_store(emitter *e, const environment *at, uint32_t number, LLVMValueRef
         value = LLVMBuildTrunc(e->builder, value, e->i32, "");
     else if (b->element == ELEMENT_BOOL)
         value = LLVMBuildZExt(e->builder, value, e->i8, "");
-    LLVMValueRef stored = LLVMBuildStore(e->builder, value, emit_address(e, at, number));
-    emit_group(e, stored);
+    LLVMBuildStore(e->builder, value, emit_address(e, at, number));
 }
 
 /* Range of an integer expression where the indices have the ranges of `at`. */
