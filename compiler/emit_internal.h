@@ -10,32 +10,32 @@
 /* The values of index variables at a point of the program, and what is known of their range. */
 typedef struct environment {
     LLVMValueRef value[GRAPH_INDICES]; /* i64; NULL: not open here */
-    int64_t      low[GRAPH_INDICES], high[GRAPH_INDICES];
-    uint32_t     stamp; /* expressions are remembered under it */
+    int64_t low[GRAPH_INDICES], high[GRAPH_INDICES];
+    uint32_t stamp; /* expressions are remembered under it */
 } environment;
 
 typedef struct emitter {
     const schedule *s;
-    const graph    *g;
-    LLVMContextRef  context;
-    LLVMModuleRef   module;
-    LLVMBuilderRef  builder;
-    LLVMTypeRef     f32, i1, i8, i32, i64, pointer, empty;
+    const graph *g;
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMBuilderRef builder;
+    LLVMTypeRef f32, i1, i8, i32, i64, pointer, empty;
     /* the kernel being emitted */
-    LLVMValueRef  function;
-    uint32_t     *parameter_of; /* buffer: which pointer parameter it is, NO_BUFFER: none yet */
-    uint32_t     *buffer;       /* the buffers of the kernel, in order of parameter */
-    unsigned      buffer_count;
-    uint32_t     *random;       /* numbers of random tensors, in order of parameter */
-    unsigned      random_count, random_capacity;
-    uint32_t      target;       /* buffer being written by the statement: its node is computed, not loaded */
-    node          computing;
-    index_id      split;
-    node         *scan_of;      /* scan label: the SCAN node */
+    LLVMValueRef function;
+    uint32_t *parameter_of; /* buffer: which pointer parameter it is, NO_BUFFER: none yet */
+    uint32_t *buffer;       /* the buffers of the kernel, in order of parameter */
+    unsigned buffer_count;
+    uint32_t *random; /* numbers of random tensors, in order of parameter */
+    unsigned random_count, random_capacity;
+    uint32_t target; /* buffer being written by the statement: its node is computed, not loaded */
+    node computing;
+    index_id split;
+    node *scan_of; /* scan label: the SCAN node */
     /* remembered expressions */
     LLVMValueRef *memo;
-    uint32_t     *memo_stamp;
-    uint32_t      stamps;
+    uint32_t *memo_stamp;
+    uint32_t stamps;
 } emitter;
 
 /* Parameters of a kernel: its buffers, then lo, hi, seed, then the numbers of its random tensors. */
@@ -45,26 +45,27 @@ LLVMValueRef emit_hi(emitter *e);
 LLVMValueRef emit_seed(emitter *e);
 LLVMValueRef emit_random_number(emitter *e, uint32_t number);
 
-LLVMValueRef emit_int(emitter *e, int64_t value); /* i64 */
-void         emit_new_point(emitter *e, environment *at); /* forget remembered expressions */
+LLVMValueRef emit_int(emitter *e, int64_t value);             /* i64 */
+void emit_new_point(emitter *e, environment *at);             /* forget remembered expressions */
 LLVMValueRef emit_value(emitter *e, environment *at, node n); /* float, i64 or i1 */
 LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t buffer_number);
-void         emit_store(emitter *e, const environment *at, uint32_t buffer_number, LLVMValueRef value);
+void emit_store(emitter *e, const environment *at, uint32_t buffer_number, LLVMValueRef value);
 LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t buffer_number, value_type type);
-bool         emit_affine(emitter *e, environment *at, node n, index_id var, int *coefficient, LLVMValueRef *rest);
+bool emit_affine(emitter *e, environment *at, node n, index_id var, int *coefficient, LLVMValueRef *rest);
 
 /* Elementary functions on float. */
 LLVMValueRef emit_math(emitter *e, node_op op, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_intrinsic(emitter *e, const char *name, LLVMValueRef *arguments, unsigned count);
-LLVMValueRef emit_external(emitter *e, const char *name, LLVMTypeRef result, LLVMTypeRef *types, LLVMValueRef *arguments, unsigned count);
+LLVMValueRef emit_external(emitter *e, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
+                           LLVMValueRef *arguments, unsigned count);
 
 /* Loops. open leaves the builder in the body; close goes on after it. */
 typedef struct loop {
     LLVMBasicBlockRef header, exit;
-    LLVMValueRef      counter, accumulator; /* phi nodes; accumulator may be NULL */
-    LLVMValueRef      end;
+    LLVMValueRef counter, accumulator; /* phi nodes; accumulator may be NULL */
+    LLVMValueRef end;
 } loop;
-loop         emit_open(emitter *e, LLVMValueRef begin, LLVMValueRef end, LLVMValueRef accumulator);
+loop emit_open(emitter *e, LLVMValueRef begin, LLVMValueRef end, LLVMValueRef accumulator);
 LLVMValueRef emit_close(emitter *e, loop *l, LLVMValueRef accumulator); /* the accumulator after the loop */
 
 void emit_topk(emitter *e, environment *at, const statement *s);
@@ -74,6 +75,7 @@ void emit_topk(emitter *e, environment *at, const statement *s);
 char *emit_key(emitter *e, const step *t);
 
 /* A whole program. */
-LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char *symbol, const char *cpu, const char *features);
+LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char *symbol, const char *cpu,
+                           const char *features);
 
 #endif

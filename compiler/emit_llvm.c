@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREAD_WORK = 60000 };      /* rough operations below which one thread is faster */
-enum { SMALL_PRODUCT = 200000000 }; /* operations of one matrix product above which the library's own threads share it */
+enum { THREAD_WORK = 60000 }; /* rough operations below which one thread is faster */
+enum {
+    SMALL_PRODUCT = 200000000
+}; /* operations of one matrix product above which the library's own threads share it */
 
 static void *get(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
@@ -45,7 +47,7 @@ LLVMValueRef emit_random_number(emitter *e, uint32_t number) {
 /* Loops */
 
 loop emit_open(emitter *e, LLVMValueRef begin, LLVMValueRef end, LLVMValueRef accumulator) {
-    loop              l;
+    loop l;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->builder);
     l.header                 = LLVMAppendBasicBlockInContext(e->context, e->function, "loop");
     l.exit                   = LLVMAppendBasicBlockInContext(e->context, e->function, "after");
@@ -69,8 +71,8 @@ loop emit_open(emitter *e, LLVMValueRef begin, LLVMValueRef end, LLVMValueRef ac
 
 LLVMValueRef emit_close(emitter *e, loop *l, LLVMValueRef accumulator) {
     LLVMBasicBlockRef last = LLVMGetInsertBlock(e->builder);
-    LLVMValueRef      next = LLVMBuildNSWAdd(e->builder, l->counter, emit_int(e, 1), "");
-    LLVMValueRef      more = LLVMBuildICmp(e->builder, LLVMIntSLT, next, l->end, "");
+    LLVMValueRef next      = LLVMBuildNSWAdd(e->builder, l->counter, emit_int(e, 1), "");
+    LLVMValueRef more      = LLVMBuildICmp(e->builder, LLVMIntSLT, next, l->end, "");
     LLVMBuildCondBr(e->builder, more, l->header, l->exit);
     LLVMAddIncoming(l->counter, &next, &last, 1);
     LLVMPositionBuilderAtEnd(e->builder, l->exit);
@@ -106,9 +108,9 @@ static LLVMValueRef identity(emitter *e, reduction r, value_type type) {
 }
 
 static LLVMValueRef combine(emitter *e, reduction r, LLVMValueRef a, LLVMValueRef b) {
-    LLVMBuilderRef l       = e->builder;
-    bool           real    = LLVMTypeOf(a) == e->f32;
-    LLVMValueRef   both[2] = {a, b}, result;
+    LLVMBuilderRef l     = e->builder;
+    bool real            = LLVMTypeOf(a) == e->f32;
+    LLVMValueRef both[2] = {a, b}, result;
     switch (r) {
     case REDUCE_SUM:
     case REDUCE_PRODUCT:
@@ -132,7 +134,8 @@ static LLVMValueRef combine(emitter *e, reduction r, LLVMValueRef a, LLVMValueRe
 
 /* Bounds of the innermost loop from the conjuncts of a domain that are affine in its index; what is left of the domain
  * is returned in rest[]. */
-static void tighten(emitter *e, environment *at, node domain, index_id var, LLVMValueRef *lo, LLVMValueRef *hi, node *rest, unsigned *count) {
+static void tighten(emitter *e, environment *at, node domain, index_id var, LLVMValueRef *lo, LLVMValueRef *hi,
+                    node *rest, unsigned *count) {
     node_view v = graph_view(e->g, domain);
     if (v.op == NODE_AND && *count < 30) {
         node left = v.child[0], right = v.child[1];
@@ -141,14 +144,15 @@ static void tighten(emitter *e, environment *at, node domain, index_id var, LLVM
         return;
     }
     LLVMValueRef x, y;
-    int          a, b;
-    bool         integers = (v.op == NODE_LESS || v.op == NODE_LESS_EQUAL) && graph_view(e->g, v.child[0]).type == TYPE_INT && (v.free >> var & 1);
-    if (!integers || e->s->buffer_of[domain] != NO_BUFFER || !emit_affine(e, at, v.child[0], var, &a, &x) || !emit_affine(e, at, v.child[1], var, &b, &y) ||
-        (a - b != 1 && b - a != 1)) {
+    int a, b;
+    bool integers = (v.op == NODE_LESS || v.op == NODE_LESS_EQUAL) && graph_view(e->g, v.child[0]).type == TYPE_INT &&
+                    (v.free >> var & 1);
+    if (!integers || e->s->buffer_of[domain] != NO_BUFFER || !emit_affine(e, at, v.child[0], var, &a, &x) ||
+        !emit_affine(e, at, v.child[1], var, &b, &y) || (a - b != 1 && b - a != 1)) {
         rest[(*count)++] = domain;
         return;
     }
-    LLVMValueRef one  = emit_int(e, v.op == NODE_LESS_EQUAL);
+    LLVMValueRef one = emit_int(e, v.op == NODE_LESS_EQUAL);
     LLVMValueRef both[2];
     if (a - b == 1) { /* var <= y - x */
         both[0] = *hi;
@@ -156,17 +160,19 @@ static void tighten(emitter *e, environment *at, node domain, index_id var, LLVM
         *hi     = emit_intrinsic(e, "llvm.smin.i64", both, 2);
     } else { /* var >= x - y */
         both[0] = *lo;
-        both[1] = LLVMBuildAdd(e->builder, LLVMBuildSub(e->builder, LLVMBuildSub(e->builder, x, y, ""), one, ""), emit_int(e, 1), "");
+        both[1] = LLVMBuildAdd(e->builder, LLVMBuildSub(e->builder, LLVMBuildSub(e->builder, x, y, ""), one, ""),
+                               emit_int(e, 1), "");
         *lo     = emit_intrinsic(e, "llvm.smax.i64", both, 2);
     }
 }
 
-static LLVMValueRef reduce_level(emitter *e, environment *at, const statement *s, unsigned level, LLVMValueRef accumulator) {
-    index_id     var = s->var[level];
+static LLVMValueRef reduce_level(emitter *e, environment *at, const statement *s, unsigned level,
+                                 LLVMValueRef accumulator) {
+    index_id var    = s->var[level];
     LLVMValueRef lo = emit_int(e, 0), hi = emit_int(e, graph_index_extent(e->g, var));
-    node         rest[64];
-    unsigned     count     = 0;
-    bool         innermost = level + 1 == s->var_count;
+    node rest[64];
+    unsigned count = 0;
+    bool innermost = level + 1 == s->var_count;
     if (innermost && s->domain) {
         emit_new_point(e, at);
         tighten(e, at, s->domain, var, &lo, &hi, rest, &count);
@@ -185,15 +191,16 @@ static LLVMValueRef reduce_level(emitter *e, environment *at, const statement *s
         }
         LLVMValueRef x = emit_value(e, at, s->summand);
         if (condition)
-            x = LLVMBuildSelect(e->builder, condition, x, identity(e, s->reduction, graph_view(e->g, s->summand).type), "");
+            x = LLVMBuildSelect(e->builder, condition, x, identity(e, s->reduction, graph_view(e->g, s->summand).type),
+                                "");
         next = combine(e, s->reduction, l.accumulator, x);
     }
     return emit_close(e, &l, next);
 }
 
 static void reduce_statement(emitter *e, environment *at, const statement *s) {
-    LLVMValueRef start  = identity(e, s->reduction, graph_view(e->g, s->summand).type), result = start;
-    environment  inner  = *at;
+    LLVMValueRef start = identity(e, s->reduction, graph_view(e->g, s->summand).type), result = start;
+    environment inner = *at;
     if (s->var_count) {
         result = reduce_level(e, &inner, s, 0, start);
     } else { /* everything to sum over has one value */
@@ -207,12 +214,13 @@ static void reduce_statement(emitter *e, environment *at, const statement *s) {
 
 static void accumulate_statement(emitter *e, environment *at, const statement *s) {
     emit_new_point(e, at);
-    environment       place  = *at;
-    LLVMBasicBlockRef after  = NULL;
-    value_type        type   = graph_view(e->g, s->summand).type;
+    environment place       = *at;
+    LLVMBasicBlockRef after = NULL;
+    value_type type         = graph_view(e->g, s->summand).type;
     if (s->scatter != GRAPH_INDICES) {
-        LLVMValueRef to     = emit_value(e, at, s->scatter_to);
-        LLVMValueRef inside = LLVMBuildICmp(e->builder, LLVMIntULT, to, emit_int(e, graph_index_extent(e->g, s->scatter)), "");
+        LLVMValueRef to = emit_value(e, at, s->scatter_to);
+        LLVMValueRef inside =
+            LLVMBuildICmp(e->builder, LLVMIntULT, to, emit_int(e, graph_index_extent(e->g, s->scatter)), "");
         LLVMBasicBlockRef here = LLVMAppendBasicBlockInContext(e->context, e->function, "inside");
         after                  = LLVMAppendBasicBlockInContext(e->context, e->function, "outside");
         LLVMBuildCondBr(e->builder, inside, here, after);
@@ -239,11 +247,12 @@ static void store_statement(emitter *e, environment *at, const statement *s) {
 static void statements(emitter *e, environment *at, const statement *s);
 
 static void for_statement(emitter *e, environment *at, const statement *s) {
-    bool         divided = s->index == e->split;
-    int64_t      extent  = graph_index_extent(e->g, s->index);
-    loop        l     = emit_open(e, divided ? emit_lo(e) : emit_int(e, 0), divided ? emit_hi(e) : emit_int(e, extent), NULL);
+    bool divided   = s->index == e->split;
+    int64_t extent = graph_index_extent(e->g, s->index);
+    loop l = emit_open(e, divided ? emit_lo(e) : emit_int(e, 0), divided ? emit_hi(e) : emit_int(e, extent), NULL);
     environment inner = *at;
-    open_index(e, &inner, s->index, s->reverse ? LLVMBuildSub(e->builder, emit_int(e, extent - 1), l.counter, "") : l.counter);
+    open_index(e, &inner, s->index,
+               s->reverse ? LLVMBuildSub(e->builder, emit_int(e, extent - 1), l.counter, "") : l.counter);
     statements(e, &inner, s->body);
     emit_close(e, &l, NULL);
 }
@@ -284,13 +293,13 @@ static void nest_kernel(emitter *e, const step *t) {
         statements(e, &at, t->body);
         return;
     }
-    const statement *s     = t->body;
-    index_id         order[GRAPH_INDICES];
+    const statement *s = t->body;
+    index_id order[GRAPH_INDICES];
     for (unsigned i = 0; i < t->parallel_count; i++) {
         order[i] = s->index;
         s        = s->body;
     }
-    loop         l    = emit_open(e, emit_lo(e), emit_hi(e), NULL);
+    loop l            = emit_open(e, emit_lo(e), emit_hi(e), NULL);
     LLVMValueRef rest = l.counter;
     for (unsigned i = t->parallel_count; i-- > 0;) {
         LLVMValueRef extent = emit_int(e, graph_index_extent(e->g, order[i]));
@@ -304,15 +313,16 @@ static void nest_kernel(emitter *e, const step *t) {
 static LLVMValueRef matrix_address(emitter *e, environment *at, const matrix *m) {
     LLVMValueRef offset = emit_int(e, 0);
     for (unsigned i = 0; i < m->offset_count; i++) {
-        LLVMValueRef term = LLVMBuildMul(e->builder, emit_value(e, at, m->offset[i]), emit_int(e, m->offset_stride[i]), "");
-        offset            = LLVMBuildAdd(e->builder, offset, term, "");
+        LLVMValueRef term =
+            LLVMBuildMul(e->builder, emit_value(e, at, m->offset[i]), emit_int(e, m->offset_stride[i]), "");
+        offset = LLVMBuildAdd(e->builder, offset, term, "");
     }
     return LLVMBuildGEP2(e->builder, e->f32, emit_buffer(e, m->buffer), &offset, 1, "");
 }
 
 /* dnnl_sgemm takes row-major matrices, transposed or not, with a leading dimension. */
 static void product_kernel(emitter *e, const step *t) {
-    loop        l  = emit_open(e, emit_lo(e), emit_hi(e), NULL);
+    loop l         = emit_open(e, emit_lo(e), emit_hi(e), NULL);
     environment at = {0};
     for (unsigned i = 0; i < graph_index_count(e->g); i++)
         if (graph_index_extent(e->g, (index_id)i) == 1)
@@ -324,17 +334,29 @@ static void product_kernel(emitter *e, const step *t) {
         rest = LLVMBuildUDiv(e->builder, rest, extent, "");
     }
     emit_new_point(e, &at);
-    int64_t      a_rows = t->rows, a_columns = t->inner, b_rows = t->inner, b_columns = t->columns;
-    bool         turn_a = t->a.column_stride != 1 && a_columns > 1, turn_b = t->b.column_stride != 1 && b_columns > 1;
-    int64_t      lead_a = turn_a ? t->a.column_stride : t->a.row_stride, lead_b = turn_b ? t->b.column_stride : t->b.row_stride, lead_c = t->c.row_stride;
-    int64_t      least_a = turn_a ? a_rows : a_columns, least_b = turn_b ? b_rows : b_columns;
-    lead_a = lead_a < least_a ? least_a : lead_a; /* of a single row any will do */
-    lead_b = lead_b < least_b ? least_b : lead_b;
-    lead_c = lead_c < t->columns ? t->columns : lead_c;
-    LLVMTypeRef  type[14] = {e->i32, e->i32, e->i64, e->i64, e->i64, e->f32, e->pointer, e->i64, e->pointer, e->i64, e->f32, e->pointer, e->i64};
-    LLVMValueRef argument[13] = {LLVMConstInt(e->i32, turn_a ? 'T' : 'N', false), LLVMConstInt(e->i32, turn_b ? 'T' : 'N', false), emit_int(e, t->rows),
-                                 emit_int(e, t->columns), emit_int(e, t->inner), LLVMConstReal(e->f32, 1), matrix_address(e, &at, &t->a), emit_int(e, lead_a),
-                                 matrix_address(e, &at, &t->b), emit_int(e, lead_b), LLVMConstReal(e->f32, 0), matrix_address(e, &at, &t->c), emit_int(e, lead_c)};
+    int64_t a_rows = t->rows, a_columns = t->inner, b_rows = t->inner, b_columns = t->columns;
+    bool turn_a = t->a.column_stride != 1 && a_columns > 1, turn_b = t->b.column_stride != 1 && b_columns > 1;
+    int64_t lead_a = turn_a ? t->a.column_stride : t->a.row_stride,
+            lead_b = turn_b ? t->b.column_stride : t->b.row_stride, lead_c = t->c.row_stride;
+    int64_t least_a = turn_a ? a_rows : a_columns, least_b = turn_b ? b_rows : b_columns;
+    lead_a                    = lead_a < least_a ? least_a : lead_a; /* of a single row any will do */
+    lead_b                    = lead_b < least_b ? least_b : lead_b;
+    lead_c                    = lead_c < t->columns ? t->columns : lead_c;
+    LLVMTypeRef type[14]      = {e->i32, e->i32,     e->i64, e->i64, e->i64,     e->f32, e->pointer,
+                                 e->i64, e->pointer, e->i64, e->f32, e->pointer, e->i64};
+    LLVMValueRef argument[13] = {LLVMConstInt(e->i32, turn_a ? 'T' : 'N', false),
+                                 LLVMConstInt(e->i32, turn_b ? 'T' : 'N', false),
+                                 emit_int(e, t->rows),
+                                 emit_int(e, t->columns),
+                                 emit_int(e, t->inner),
+                                 LLVMConstReal(e->f32, 1),
+                                 matrix_address(e, &at, &t->a),
+                                 emit_int(e, lead_a),
+                                 matrix_address(e, &at, &t->b),
+                                 emit_int(e, lead_b),
+                                 LLVMConstReal(e->f32, 0),
+                                 matrix_address(e, &at, &t->c),
+                                 emit_int(e, lead_c)};
     emit_external(e, "dnnl_sgemm", e->i32, type, argument, 13);
     emit_close(e, &l, NULL);
 }
@@ -342,20 +364,21 @@ static void product_kernel(emitter *e, const step *t) {
 /* Kernels that are the same */
 
 typedef struct kernel {
-    char        *key;
+    char *key;
     LLVMValueRef function, task;
 } kernel;
 
 typedef struct program {
-    emitter     e;
-    kernel     *kernel;
-    size_t      kernel_count;
+    emitter e;
+    kernel *kernel;
+    size_t kernel_count;
     const char *cpu, *features;
 } program;
 
 static void set_attribute(emitter *e, LLVMValueRef function, const char *name, const char *value) {
-    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                            LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
+    LLVMAddAttributeAtIndex(
+        function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+        LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
 }
 
 static void set_enum_attribute(emitter *e, LLVMValueRef function, LLVMAttributeIndex index, const char *name) {
@@ -373,8 +396,8 @@ static void set_target(program *p, LLVMValueRef function) {
 /* A task is what a thread runs: it takes its share of the items and calls the kernel. Its argument is an array of
  * 64-bit words: items, seed, then the buffers, then the numbers of random tensors. */
 static LLVMValueRef add_task(program *p, LLVMValueRef function) {
-    emitter     *e    = &p->e;
-    LLVMTypeRef  type = LLVMFunctionType(e->empty, &e->pointer, 1, false);
+    emitter *e        = &p->e;
+    LLVMTypeRef type  = LLVMFunctionType(e->empty, &e->pointer, 1, false);
     LLVMValueRef task = LLVMAddFunction(e->module, "task", type);
     LLVMSetLinkage(task, LLVMInternalLinkage);
     set_target(p, task);
@@ -382,17 +405,21 @@ static LLVMValueRef add_task(program *p, LLVMValueRef function) {
     LLVMValueRef data = LLVMGetParam(task, 0), *argument = get(e->buffer_count + e->random_count + 3, sizeof *argument);
     LLVMTypeRef *types = get(e->buffer_count + e->random_count + 3, sizeof *types);
     LLVMGetParamTypes(LLVMGlobalGetValueType(function), types);
-    LLVMValueRef me     = LLVMBuildSExt(e->builder, emit_external(e, "omp_get_thread_num", e->i32, NULL, NULL, 0), e->i64, "");
-    LLVMValueRef all    = LLVMBuildSExt(e->builder, emit_external(e, "omp_get_num_threads", e->i32, NULL, NULL, 0), e->i64, "");
-    LLVMValueRef items  = LLVMBuildLoad2(e->builder, e->i64, data, "");
-    LLVMValueRef after  = LLVMBuildAdd(e->builder, me, emit_int(e, 1), "");
-    unsigned     n      = 0;
+    LLVMValueRef me =
+        LLVMBuildSExt(e->builder, emit_external(e, "omp_get_thread_num", e->i32, NULL, NULL, 0), e->i64, "");
+    LLVMValueRef all =
+        LLVMBuildSExt(e->builder, emit_external(e, "omp_get_num_threads", e->i32, NULL, NULL, 0), e->i64, "");
+    LLVMValueRef items = LLVMBuildLoad2(e->builder, e->i64, data, "");
+    LLVMValueRef after = LLVMBuildAdd(e->builder, me, emit_int(e, 1), "");
+    unsigned n         = 0;
     for (unsigned i = 0; i < e->buffer_count + e->random_count + 1; i++) {
         LLVMValueRef at    = emit_int(e, (int64_t)i + 1);
         LLVMValueRef place = LLVMBuildInBoundsGEP2(e->builder, e->i64, data, &at, 1, "");
         /* word 1 is the seed, which the kernel takes after lo and hi */
-        unsigned to     = i == 0 ? e->buffer_count + 2 : i <= e->buffer_count ? i - 1 : e->buffer_count + 3 + (i - 1 - e->buffer_count);
-        argument[to]    = LLVMBuildLoad2(e->builder, types[to], place, "");
+        unsigned to  = i == 0                 ? e->buffer_count + 2
+                       : i <= e->buffer_count ? i - 1
+                                              : e->buffer_count + 3 + (i - 1 - e->buffer_count);
+        argument[to] = LLVMBuildLoad2(e->builder, types[to], place, "");
         n++;
     }
     argument[e->buffer_count]     = LLVMBuildSDiv(e->builder, LLVMBuildMul(e->builder, items, me, ""), all, "");
@@ -405,15 +432,15 @@ static LLVMValueRef add_task(program *p, LLVMValueRef function) {
 }
 
 static kernel *kernel_of(program *p, const step *t) {
-    emitter *e   = &p->e;
-    char    *key = emit_key(e, t);
+    emitter *e = &p->e;
+    char *key  = emit_key(e, t);
     for (size_t i = 0; i < p->kernel_count; i++)
         if (strcmp(p->kernel[i].key, key) == 0) {
             free(key);
             return &p->kernel[i];
         }
-    kernel      *k     = &p->kernel[p->kernel_count++];
-    unsigned     count = e->buffer_count + 3 + e->random_count;
+    kernel *k          = &p->kernel[p->kernel_count++];
+    unsigned count     = e->buffer_count + 3 + e->random_count;
     LLVMTypeRef *types = get(count, sizeof *types);
     for (unsigned i = 0; i < count; i++)
         types[i] = i < e->buffer_count ? e->pointer : i < e->buffer_count + 3 ? e->i64 : e->i32;
@@ -446,15 +473,17 @@ static LLVMValueRef buffer_pointer(emitter *e, LLVMValueRef entry, uint32_t numb
         return LLVMBuildInBoundsGEP2(e->builder, e->i8, LLVMGetParam(entry, 2), &offset, 1, "");
     }
     LLVMValueRef at    = emit_int(e, b->number);
-    LLVMValueRef place = LLVMBuildInBoundsGEP2(e->builder, e->pointer, LLVMGetParam(entry, b->place == PLACE_TENSOR ? 0 : 1), &at, 1, "");
+    LLVMValueRef place = LLVMBuildInBoundsGEP2(e->builder, e->pointer,
+                                               LLVMGetParam(entry, b->place == PLACE_TENSOR ? 0 : 1), &at, 1, "");
     return LLVMBuildLoad2(e->builder, e->pointer, place, "");
 }
 
-static void call_step(program *p, const step *t, LLVMValueRef entry, LLVMBasicBlockRef *at, LLVMValueRef words, unsigned room) {
+static void call_step(program *p, const step *t, LLVMValueRef entry, LLVMBasicBlockRef *at, LLVMValueRef words,
+                      unsigned room) {
     emitter *e = &p->e;
-    kernel  *k = kernel_of(p, t);
+    kernel *k  = kernel_of(p, t);
     LLVMPositionBuilderAtEnd(e->builder, *at);
-    unsigned      count    = e->buffer_count + 3 + e->random_count;
+    unsigned count         = e->buffer_count + 3 + e->random_count;
     LLVMValueRef *argument = get(count, sizeof *argument);
     for (unsigned i = 0; i < e->buffer_count; i++)
         argument[i] = buffer_pointer(e, entry, e->buffer[i]);
@@ -472,11 +501,13 @@ static void call_step(program *p, const step *t, LLVMValueRef entry, LLVMBasicBl
         LLVMValueRef word = emit_int(e, t->items);
         for (unsigned i = 0; i < 2 + e->buffer_count + e->random_count && i < room; i++) {
             if (i > 0)
-                word = i == 1 ? argument[e->buffer_count + 2] : i < 2 + e->buffer_count ? argument[i - 2] : argument[i + 1];
+                word = i == 1                    ? argument[e->buffer_count + 2]
+                       : i < 2 + e->buffer_count ? argument[i - 2]
+                                                 : argument[i + 1];
             LLVMValueRef number = emit_int(e, i);
             LLVMBuildStore(e->builder, word, LLVMBuildInBoundsGEP2(e->builder, e->i64, words, &number, 1, ""));
         }
-        LLVMTypeRef  type[4]  = {e->pointer, e->pointer, e->i32, e->i32};
+        LLVMTypeRef type[4]   = {e->pointer, e->pointer, e->i32, e->i32};
         LLVMValueRef value[4] = {k->task, words, LLVMConstInt(e->i32, 0, false), LLVMConstInt(e->i32, 0, false)};
         emit_external(e, "GOMP_parallel", e->empty, type, value, 4);
     }
@@ -494,21 +525,22 @@ static void find_scans(emitter *e) {
     }
 }
 
-LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char *symbol, const char *cpu, const char *features) {
-    program  p = {.cpu = cpu, .features = features};
-    emitter *e = &p.e;
-    e->s       = s;
-    e->g       = s->graph;
-    e->context = context;
-    e->module  = LLVMModuleCreateWithNameInContext(symbol, context);
-    e->builder = LLVMCreateBuilderInContext(context);
-    e->f32     = LLVMFloatTypeInContext(context);
-    e->i1      = LLVMInt1TypeInContext(context);
-    e->i8      = LLVMInt8TypeInContext(context);
-    e->i32     = LLVMInt32TypeInContext(context);
-    e->i64     = LLVMInt64TypeInContext(context);
-    e->pointer = LLVMPointerTypeInContext(context, 0);
-    e->empty   = LLVMVoidTypeInContext(context);
+LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char *symbol, const char *cpu,
+                           const char *features) {
+    program p       = {.cpu = cpu, .features = features};
+    emitter *e      = &p.e;
+    e->s            = s;
+    e->g            = s->graph;
+    e->context      = context;
+    e->module       = LLVMModuleCreateWithNameInContext(symbol, context);
+    e->builder      = LLVMCreateBuilderInContext(context);
+    e->f32          = LLVMFloatTypeInContext(context);
+    e->i1           = LLVMInt1TypeInContext(context);
+    e->i8           = LLVMInt8TypeInContext(context);
+    e->i32          = LLVMInt32TypeInContext(context);
+    e->i64          = LLVMInt64TypeInContext(context);
+    e->pointer      = LLVMPointerTypeInContext(context, 0);
+    e->empty        = LLVMVoidTypeInContext(context);
     size_t nodes    = graph_node_count(s->graph) + 1;
     e->parameter_of = get(s->buffer_count, sizeof *e->parameter_of);
     e->buffer       = get(s->buffer_count, sizeof *e->buffer);
@@ -518,12 +550,12 @@ LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char
     p.kernel        = get(s->step_count, sizeof *p.kernel);
     find_scans(e);
 
-    LLVMTypeRef  type[4] = {e->pointer, e->pointer, e->pointer, e->i64};
-    LLVMValueRef entry   = LLVMAddFunction(e->module, symbol, LLVMFunctionType(e->i32, type, 4, false));
+    LLVMTypeRef type[4] = {e->pointer, e->pointer, e->pointer, e->i64};
+    LLVMValueRef entry  = LLVMAddFunction(e->module, symbol, LLVMFunctionType(e->i32, type, 4, false));
     set_target(&p, entry);
     LLVMBasicBlockRef at = LLVMAppendBasicBlockInContext(context, entry, "");
     LLVMPositionBuilderAtEnd(e->builder, at);
-    unsigned     room  = 4096;
+    unsigned room      = 4096;
     LLVMValueRef words = LLVMBuildArrayAlloca(e->builder, e->i64, LLVMConstInt(e->i32, room, false), "");
     for (uint32_t i = 0; i < s->step_count; i++)
         call_step(&p, &s->step[i], entry, &at, words, room);

@@ -1,6 +1,5 @@
 /* Expressions. A node with a buffer is loaded, any other is computed from its children where it is used. */
 #include "emit_internal.h"
-
 #include "philox.h"
 
 #include <stdlib.h>
@@ -15,8 +14,8 @@ void emit_new_point(emitter *e, environment *at) {
 }
 
 LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t number) {
-    const buffer *b      = &e->s->buffer[number];
-    LLVMValueRef  offset = NULL;
+    const buffer *b     = &e->s->buffer[number];
+    LLVMValueRef offset = NULL;
     for (unsigned i = 0; i < b->rank; i++) {
         if (graph_index_extent(e->g, b->axis[i]) == 1)
             continue;
@@ -26,14 +25,14 @@ LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t number) {
         offset = offset ? LLVMBuildNSWAdd(e->builder, offset, term, "") : term;
     }
     LLVMValueRef base = emit_buffer(e, number);
-    LLVMTypeRef  type = b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
+    LLVMTypeRef type  = b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
     return offset ? LLVMBuildInBoundsGEP2(e->builder, type, base, &offset, 1, "") : base;
 }
 
 LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t number, value_type type) {
-    const buffer *b      = &e->s->buffer[number];
-    LLVMTypeRef   memory = b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
-    LLVMValueRef  loaded = LLVMBuildLoad2(e->builder, memory, emit_address(e, at, number), "");
+    const buffer *b     = &e->s->buffer[number];
+    LLVMTypeRef memory  = b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
+    LLVMValueRef loaded = LLVMBuildLoad2(e->builder, memory, emit_address(e, at, number), "");
     if (b->element == ELEMENT_BOOL)
         return LLVMBuildICmp(e->builder, LLVMIntNE, loaded, LLVMConstInt(e->i8, 0, false), "");
     if (b->element == ELEMENT_INT32)
@@ -44,8 +43,8 @@ LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t number, value
 }
 
 void emit_store(emitter *e, const environment *at, uint32_t number, LLVMValueRef value) {
-    const buffer *b    = &e->s->buffer[number];
-    LLVMTypeRef   have = LLVMTypeOf(value);
+    const buffer *b  = &e->s->buffer[number];
+    LLVMTypeRef have = LLVMTypeOf(value);
     if (b->element == ELEMENT_FLOAT && have == e->i64)
         value = LLVMBuildSIToFP(e->builder, value, e->f32, "");
     else if (b->element == ELEMENT_FLOAT && have == e->i1)
@@ -60,7 +59,7 @@ void emit_store(emitter *e, const environment *at, uint32_t number, LLVMValueRef
 /* Range of an integer expression where the indices have the ranges of `at`. */
 static bool interval(const emitter *e, const environment *at, node n, int64_t *low, int64_t *high) {
     node_view v = graph_view(e->g, n);
-    int64_t   a, b, c, d;
+    int64_t a, b, c, d;
     switch (v.op) {
     case NODE_INT:
         *low = *high = v.integer;
@@ -77,8 +76,8 @@ static bool interval(const emitter *e, const environment *at, node n, int64_t *l
             return !__builtin_add_overflow(a, c, low) && !__builtin_add_overflow(b, d, high);
         return !__builtin_sub_overflow(a, d, low) && !__builtin_sub_overflow(b, c, high);
     case NODE_MUL:
-        return interval(e, at, v.child[0], &a, &b) && interval(e, at, v.child[1], &c, &d) && a >= 0 && c >= 0 && !__builtin_mul_overflow(a, c, low) &&
-               !__builtin_mul_overflow(b, d, high);
+        return interval(e, at, v.child[0], &a, &b) && interval(e, at, v.child[1], &c, &d) && a >= 0 && c >= 0 &&
+               !__builtin_mul_overflow(a, c, low) && !__builtin_mul_overflow(b, d, high);
     case NODE_DIV:
         if (!interval(e, at, v.child[0], &a, &b) || !interval(e, at, v.child[1], &c, &d) || a < 0 || c <= 0)
             return false;
@@ -103,18 +102,20 @@ static LLVMValueRef clamp(emitter *e, LLVMValueRef x, int64_t extent, LLVMValueR
 }
 
 static LLVMValueRef zero_of(emitter *e, value_type type) {
-    return type == TYPE_FLOAT ? LLVMConstReal(e->f32, 0) : type == TYPE_INT ? emit_int(e, 0) : LLVMConstInt(e->i1, 0, false);
+    return type == TYPE_FLOAT ? LLVMConstReal(e->f32, 0)
+           : type == TYPE_INT ? emit_int(e, 0)
+                              : LLVMConstInt(e->i1, 0, false);
 }
 
 static LLVMValueRef gather(emitter *e, environment *at, node n, node_view v) {
-    environment  inner  = *at;
+    environment inner   = *at;
     LLVMValueRef inside = NULL;
-    node         child[GRAPH_INDICES + 1];
+    node child[GRAPH_INDICES + 1];
     memcpy(child, v.child, v.child_count * sizeof *child);
     for (unsigned i = 0; i + 1 < v.child_count; i++) {
-        index_id     index  = v.substituted[i];
-        int64_t      extent = graph_index_extent(e->g, index), low, high;
-        LLVMValueRef x      = emit_value(e, at, child[i + 1]);
+        index_id index = v.substituted[i];
+        int64_t extent = graph_index_extent(e->g, index), low, high;
+        LLVMValueRef x = emit_value(e, at, child[i + 1]);
         if (!interval(e, at, child[i + 1], &low, &high) || low < 0 || high >= extent) {
             x    = clamp(e, x, extent, &inside);
             low  = 0;
@@ -132,28 +133,31 @@ static LLVMValueRef gather(emitter *e, environment *at, node n, node_view v) {
 
 /* The state before this step: the scan's result one step back, or the initial state. */
 static LLVMValueRef previous(emitter *e, environment *at, node_view v) {
-    node         scan   = e->scan_of[v.scan_label];
-    node         init   = graph_view(e->g, scan).child[0];
-    int64_t      extent = graph_index_extent(e->g, v.scan_index);
-    LLVMValueRef here   = at->value[v.scan_index];
-    LLVMValueRef first  = LLVMBuildICmp(e->builder, LLVMIntEQ, here, emit_int(e, v.reverse ? extent - 1 : 0), "");
-    LLVMValueRef back   = LLVMBuildAdd(e->builder, here, emit_int(e, v.reverse ? 1 : -1), "");
-    environment  before = *at;
+    node scan          = e->scan_of[v.scan_label];
+    node init          = graph_view(e->g, scan).child[0];
+    int64_t extent     = graph_index_extent(e->g, v.scan_index);
+    LLVMValueRef here  = at->value[v.scan_index];
+    LLVMValueRef first = LLVMBuildICmp(e->builder, LLVMIntEQ, here, emit_int(e, v.reverse ? extent - 1 : 0), "");
+    LLVMValueRef back  = LLVMBuildAdd(e->builder, here, emit_int(e, v.reverse ? 1 : -1), "");
+    environment before = *at;
     before.value[v.scan_index] = LLVMBuildSelect(e->builder, first, here, back, "");
-    LLVMValueRef loaded = emit_load(e, &before, e->s->buffer_of[scan], v.type);
+    LLVMValueRef loaded        = emit_load(e, &before, e->s->buffer_of[scan], v.type);
     return LLVMBuildSelect(e->builder, first, emit_value(e, at, init), loaded, "");
 }
 
 static LLVMValueRef random_value(emitter *e, environment *at, node_view v) {
-    LLVMBuilderRef b       = e->builder;
-    LLVMValueRef   element = emit_int(e, 0);
+    LLVMBuilderRef b     = e->builder;
+    LLVMValueRef element = emit_int(e, 0);
     for (unsigned i = 0; i < GRAPH_INDICES; i++)
         if (v.vars >> i & 1 && graph_index_extent(e->g, (index_id)i) > 1)
-            element = LLVMBuildAdd(b, LLVMBuildMul(b, element, emit_int(e, graph_index_extent(e->g, (index_id)i)), ""), at->value[i], "");
+            element = LLVMBuildAdd(b, LLVMBuildMul(b, element, emit_int(e, graph_index_extent(e->g, (index_id)i)), ""),
+                                   at->value[i], "");
     LLVMValueRef thirty_two = emit_int(e, 32), seed = emit_seed(e);
-    LLVMValueRef c[4] = {LLVMBuildTrunc(b, element, e->i32, ""), LLVMBuildTrunc(b, LLVMBuildLShr(b, element, thirty_two, ""), e->i32, ""),
+    LLVMValueRef c[4] = {LLVMBuildTrunc(b, element, e->i32, ""),
+                         LLVMBuildTrunc(b, LLVMBuildLShr(b, element, thirty_two, ""), e->i32, ""),
                          emit_random_number(e, (uint32_t)v.integer), LLVMConstInt(e->i32, 0, false)};
-    LLVMValueRef k[2] = {LLVMBuildTrunc(b, seed, e->i32, ""), LLVMBuildTrunc(b, LLVMBuildLShr(b, seed, thirty_two, ""), e->i32, "")};
+    LLVMValueRef k[2] = {LLVMBuildTrunc(b, seed, e->i32, ""),
+                         LLVMBuildTrunc(b, LLVMBuildLShr(b, seed, thirty_two, ""), e->i32, "")};
     for (int round = 0; round < 10; round++) { /* philox.h */
         LLVMValueRef p0 = LLVMBuildMul(b, LLVMBuildZExt(b, c[0], e->i64, ""), emit_int(e, 0xD2511F53), "");
         LLVMValueRef p1 = LLVMBuildMul(b, LLVMBuildZExt(b, c[2], e->i64, ""), emit_int(e, 0xCD9E8D57), "");
@@ -224,7 +228,7 @@ static LLVMValueRef floor_division(emitter *e, bool remainder, bool natural, LLV
 
 static LLVMValueRef int_op(emitter *e, environment *at, node_view v, LLVMValueRef a, LLVMValueRef b) {
     LLVMBuilderRef l = e->builder;
-    int64_t        low, high, from, to;
+    int64_t low, high, from, to;
     switch (v.op) {
     case NODE_ADD:
         return LLVMBuildAdd(l, a, b, "");
@@ -234,7 +238,8 @@ static LLVMValueRef int_op(emitter *e, environment *at, node_view v, LLVMValueRe
         return LLVMBuildMul(l, a, b, "");
     case NODE_DIV:
     case NODE_MOD: {
-        bool natural = interval(e, at, v.child[0], &low, &high) && low >= 0 && interval(e, at, v.child[1], &from, &to) && from > 0;
+        bool natural =
+            interval(e, at, v.child[0], &low, &high) && low >= 0 && interval(e, at, v.child[1], &from, &to) && from > 0;
         return floor_division(e, v.op == NODE_MOD, natural, a, b);
     }
     case NODE_NEG:
@@ -256,7 +261,7 @@ static LLVMValueRef int_op(emitter *e, environment *at, node_view v, LLVMValueRe
 
 static LLVMValueRef pointwise(emitter *e, environment *at, node_view v) {
     LLVMValueRef x[3] = {NULL, NULL, NULL};
-    node         child[3];
+    node child[3];
     memcpy(child, v.child, v.child_count * sizeof *child);
     for (unsigned i = 0; i < v.child_count; i++)
         x[i] = emit_value(e, at, child[i]);
@@ -307,8 +312,8 @@ static LLVMValueRef compute(emitter *e, environment *at, node n, node_view v) {
 LLVMValueRef emit_value(emitter *e, environment *at, node n) {
     if (e->memo_stamp[n] == at->stamp)
         return e->memo[n];
-    node_view    v      = graph_view(e->g, n);
-    uint32_t     number = e->s->buffer_of[n];
+    node_view v     = graph_view(e->g, n);
+    uint32_t number = e->s->buffer_of[n];
     LLVMValueRef value;
     if (number != NO_BUFFER && n != e->computing)
         value = emit_load(e, at, number, v.type);
@@ -322,7 +327,7 @@ LLVMValueRef emit_value(emitter *e, environment *at, node n) {
 /* n = coefficient * var + rest, coefficient -1, 0 or 1. */
 bool emit_affine(emitter *e, environment *at, node n, index_id var, int *coefficient, LLVMValueRef *rest) {
     node_view v = graph_view(e->g, n);
-    int       a, b;
+    int a, b;
     if (!(v.free >> var & 1)) {
         *coefficient = 0;
         *rest        = emit_value(e, at, n);
@@ -336,7 +341,7 @@ bool emit_affine(emitter *e, environment *at, node n, index_id var, int *coeffic
     if (v.op != NODE_ADD && v.op != NODE_SUB)
         return false;
     LLVMValueRef x, y;
-    node         left = v.child[0], right = v.child[1];
+    node left = v.child[0], right = v.child[1];
     if (!emit_affine(e, at, left, var, &a, &x) || !emit_affine(e, at, right, var, &b, &y))
         return false;
     *coefficient = v.op == NODE_ADD ? a + b : a - b;

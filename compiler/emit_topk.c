@@ -1,0 +1,79 @@
+/* Selection of the k largest of a row. Scores become unsigned keys in the same order; the k-th largest key is found bit
+ * by bit from the top, each bit one vectorised count over the row; then everything above it is selected, and of those
+ * equal to it the first ones. */
+#include "emit_internal.h"
+
+static LLVMValueRef word(emitter *e, uint32_t value) {
+    return LLVMConstInt(e->i32, value, false);
+}
+
+/* 0 outside the domain, 1 for NaN, larger for larger scores. */
+static LLVMValueRef key_of(emitter *e, LLVMValueRef score, LLVMValueRef in_domain) {
+    LLVMBuilderRef b  = e->builder;
+    LLVMValueRef zero = LLVMConstReal(e->f32, 0);
+    score = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, score, zero, ""), zero, score, ""); /* -0 is 0 */
+    LLVMValueRef raw  = LLVMBuildBitCast(b, score, e->i32, "");
+    LLVMValueRef mask = LLVMBuildOr(b, LLVMBuildAShr(b, raw, word(e, 31), ""), word(e, 0x80000000u), "");
+    LLVMValueRef key  = LLVMBuildXor(b, raw, mask, "");
+    key               = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, score, score, ""), word(e, 1), key, "");
+    return LLVMBuildSelect(b, in_domain, key, word(e, 0), "");
+}
+
+static LLVMValueRef element(emitter *e, LLVMValueRef keys, LLVMValueRef at) {
+    return LLVMBuildInBoundsGEP2(e->builder, e->i32, keys, &at, 1, "");
+}
+
+static LLVMValueRef count_at_least(emitter *e, LLVMValueRef keys, int64_t extent, LLVMValueRef bound,
+                                   LLVMIntPredicate predicate) {
+    loop l           = emit_open(e, emit_int(e, 0), emit_int(e, extent), word(e, 0));
+    LLVMValueRef key = LLVMBuildLoad2(e->builder, e->i32, element(e, keys, l.counter), "");
+    LLVMValueRef hit = LLVMBuildZExt(e->builder, LLVMBuildICmp(e->builder, predicate, key, bound, ""), e->i32, "");
+    return emit_close(e, &l, LLVMBuildAdd(e->builder, l.accumulator, hit, ""));
+}
+
+void emit_topk(emitter *e, environment *at, const statement *s) {
+    node_view v      = graph_view(e->g, s->value);
+    LLVMBuilderRef b = e->builder;
+    int64_t extent = graph_index_extent(e->g, v.scan_index), k = v.integer;
+    node domain = v.child[0], score = v.child[1];
+    environment inner = *at;
+
+    /* scratch for one row, taken once per call of the kernel */
+    LLVMBasicBlockRef here  = LLVMGetInsertBlock(b);
+    LLVMBasicBlockRef first = LLVMGetEntryBasicBlock(e->function);
+    LLVMValueRef start      = LLVMGetFirstInstruction(first);
+    if (start)
+        LLVMPositionBuilderBefore(b, start);
+    LLVMValueRef keys = LLVMBuildArrayAlloca(b, e->i32, word(e, (uint32_t)extent), "keys");
+    LLVMPositionBuilderAtEnd(b, here);
+
+    loop l                    = emit_open(e, emit_int(e, 0), emit_int(e, extent), NULL);
+    inner.value[v.scan_index] = l.counter;
+    inner.low[v.scan_index]   = 0;
+    inner.high[v.scan_index]  = extent - 1;
+    emit_new_point(e, &inner);
+    LLVMValueRef in_domain = emit_value(e, &inner, domain);
+    LLVMBuildStore(b, key_of(e, emit_value(e, &inner, score), in_domain), element(e, keys, l.counter));
+    emit_close(e, &l, NULL);
+
+    /* the largest bound that at least k keys reach */
+    loop bits              = emit_open(e, emit_int(e, 0), emit_int(e, 32), word(e, 0));
+    LLVMValueRef shift     = LLVMBuildTrunc(b, LLVMBuildSub(b, emit_int(e, 31), bits.counter, ""), e->i32, "");
+    LLVMValueRef candidate = LLVMBuildOr(b, bits.accumulator, LLVMBuildShl(b, word(e, 1), shift, ""), "");
+    LLVMValueRef reach     = count_at_least(e, keys, extent, candidate, LLVMIntUGE);
+    LLVMValueRef enough    = LLVMBuildICmp(b, LLVMIntUGE, reach, word(e, (uint32_t)k), "");
+    LLVMValueRef bound     = emit_close(e, &bits, LLVMBuildSelect(b, enough, candidate, bits.accumulator, ""));
+    LLVMValueRef above     = count_at_least(e, keys, extent, bound, LLVMIntUGT);
+
+    /* the accumulator is how many of the equal ones are still wanted */
+    loop mark = emit_open(e, emit_int(e, 0), emit_int(e, extent), LLVMBuildSub(b, word(e, (uint32_t)k), above, ""));
+    inner.value[v.scan_index] = mark.counter;
+    LLVMValueRef key          = LLVMBuildLoad2(b, e->i32, element(e, keys, mark.counter), "");
+    LLVMValueRef more         = LLVMBuildICmp(b, LLVMIntUGT, key, bound, "");
+    LLVMValueRef equal        = LLVMBuildICmp(b, LLVMIntEQ, key, bound, "");
+    LLVMValueRef wanted       = LLVMBuildICmp(b, LLVMIntSGT, mark.accumulator, word(e, 0), "");
+    LLVMValueRef real         = LLVMBuildICmp(b, LLVMIntNE, key, word(e, 0), "");
+    LLVMValueRef tie          = LLVMBuildAnd(b, LLVMBuildAnd(b, equal, wanted, ""), real, "");
+    emit_store(e, &inner, s->target, LLVMBuildOr(b, more, tie, ""));
+    emit_close(e, &mark, LLVMBuildSub(b, mark.accumulator, LLVMBuildZExt(b, tie, e->i32, ""), ""));
+}
