@@ -292,9 +292,10 @@ static double **run_machine(graph *g, double *const *value, uint64_t seed) {
     return result;
 }
 
-/* The largest difference relative to the output's largest value. */
+/* The largest difference relative to the output's largest value; of a single number, such as a loss in which terms of
+ * size 1 cancel, to at least 1. */
 static double difference(const double *machine, const double *reference, int64_t elements) {
-    double scale = 1e-30, worst = 0;
+    double scale = elements == 1 ? 1 : 1e-30, worst = 0;
     for (int64_t i = 0; i < elements; i++)
         if (isfinite(reference[i]))
             scale = fmax(scale, fabs(reference[i]));
@@ -325,7 +326,7 @@ static int run(settings *s, graph *g) {
         if (!dump_array(s, t->name, value[i], t->rank, t->extent))
             status = EXIT_ENVIRONMENT;
     }
-    for (uint32_t i = 0; !status && i < graph_output_count(g); i++) {
+    for (uint32_t i = 0; status != EXIT_ENVIRONMENT && i < graph_output_count(g); i++) {
         const output *o    = graph_output(g, i);
         const double *data = reference ? interpret_output(reference, i) : machine[i];
         int64_t extent[TENSOR_RANK];
