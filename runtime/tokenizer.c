@@ -387,7 +387,7 @@ static void push(candidate *heap, size_t *count, candidate c) {
 /* Long words: a heap of candidate merges, so that n bytes cost n log n. */
 static bool merge_long(const tokenizer *t, uint32_t *symbol, size_t *count) {
     size_t n = *count, heaped = 0;
-    candidate *heap = malloc(2 * n * sizeof *heap);
+    candidate *heap = malloc(3 * n * sizeof *heap);
     uint32_t *next = malloc(n * sizeof *next), *before = malloc(n * sizeof *before);
     bool ok = heap && next && before;
     for (size_t i = 0; ok && i < n; i++) {
