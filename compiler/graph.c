@@ -289,10 +289,15 @@ void graph_set_output_node(graph *g, uint32_t number, node n) {
     g->output[number]->node = n;
 }
 
-void graph_clear_outputs(graph *g) {
+void graph_drop_outputs(graph *g, output_kind kind) {
+    size_t kept = 0;
     for (size_t i = 0; i < g->output_count; i++) {
+        if (g->output[i]->kind != kind) {
+            g->output[kept++] = g->output[i];
+            continue;
+        }
         free(g->output[i]->name);
         free(g->output[i]);
     }
-    g->output_count = 0;
+    g->output_count = kept;
 }

@@ -134,7 +134,7 @@ typedef struct output {
 uint32_t graph_add_output(graph *g, const output *o); /* copies the name, fills elements */
 uint32_t graph_output_count(const graph *g);
 const output *graph_output(const graph *g, uint32_t number);
-void graph_clear_outputs(graph *g);
+void graph_drop_outputs(graph *g, output_kind kind); /* renumbers the others */
 void graph_set_output_node(graph *g, uint32_t number, node n);
 
 /* Construction. Operands of pointwise operations are promoted (INT to FLOAT) where types differ;
