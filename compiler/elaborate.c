@@ -6,15 +6,7 @@
 #include <string.h>
 
 enum { EXTENT_LIMIT = 1 << 30, REPEAT_LIMIT = 4096 };
-
-static void *zeroed(size_t count, size_t size) {
-    void *memory = calloc(count, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
+static const int64_t SIZE_LIMIT = 1000000000000000; /* exact as a double */
 
 static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
     if (count < *capacity)
@@ -80,7 +72,7 @@ static bool indices_of(module *m, const tree *list, index_id *index, unsigned *r
     return true;
 }
 
-static index_set set_of(const index_id *index, unsigned rank) {
+index_set set_of(const index_id *index, unsigned rank) {
     index_set set = 0;
     for (unsigned i = 0; i < rank; i++)
         set |= (index_set)1 << index[i];
@@ -100,48 +92,59 @@ static bool covered(module *m, span at, const char *name, node n, index_set left
 
 /* Sizes, numbers, indices */
 
-static void size_statement(module *m, const tree *t) {
-    named_number *n = find_number(m, t->name);
-    if (n && n->given) {
-        n->used = true;
-        if (t->kind == TREE_SIZE && (n->number != floor(n->number) || n->number < 1 || n->number > 1e15))
+/* What the chosen variant sets the name to, or NULL. */
+static const tree *variant_value(const module *m, const char *name) {
+    for (const tree *t = m->variant ? m->variant->a : NULL; t; t = t->next)
+        if (strcmp(t->name, name) == 0)
+            return t->a;
+    return NULL;
+}
+
+/* The caller's value, else the variant's, else the declared one. */
+void size_statement(module *m, const tree *t) {
+    named_number *n    = find_number(m, t->name);
+    const tree *chosen = variant_value(m, t->name);
+    index_id i;
+    double real     = 1;
+    int64_t integer = 1;
+    bool size       = t->kind == TREE_SIZE;
+    if (n && n->given && !n->declared) {
+        n->declared = true;
+        n->integer  = size;
+        if (size && (n->number != floor(n->number) || n->number < 1 || n->number > SIZE_LIMIT)) {
             module_error(m, t->at, NULL, NULL, "size `%s` is set to %g; a size is an integer of at least 1", t->name,
                          n->number);
-        n->integer = t->kind == TREE_SIZE;
+            n->number = 1;
+        }
         return;
     }
-    if (n) {
+    if (n || find_index(m, t->name, &i) || find_value(m, t->name)) {
         module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
         return;
     }
-    double real;
-    int64_t integer;
-    if (!t->a) {
-        module_error(m, t->at, NULL, format_text(m, "give it: --size %s=…", t->name), "size `%s` has no value",
-                     t->name);
-    } else if (t->kind == TREE_CONSTANT) {
-        if (constant_value(m, t->a, &real))
-            add_number(m, t->name, real, false);
-    } else if (integer_value(m, t->a, &integer)) {
-        if (integer < 1 || integer > (int64_t)1000000000000000)
-            module_error(m, t->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name,
-                         (long long)integer);
-        else
-            add_number(m, t->name, (double)integer, true);
-        return;
+    if (!chosen)
+        chosen = t->a;
+    if (!chosen) {
+        module_error(m, t->at, NULL, format_text(m, "give it: -D %s=…", t->name), "size `%s` has no value", t->name);
+    } else if (!size) {
+        constant_value(m, chosen, NULL, NULL, &real);
+    } else if (integer_value(m, chosen, NULL, NULL, &integer) && (integer < 1 || integer > SIZE_LIMIT)) {
+        module_error(m, chosen->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name,
+                     (long long)integer);
+        integer = 1; /* go on with something, so that one error is not many */
     }
-    if (!find_number(m, t->name)) /* go on with something, so that one error is not many */
-        add_number(m, t->name, 1, t->kind == TREE_SIZE);
+    n           = add_number(m, t->name, size ? (double)integer : real, size);
+    n->declared = true;
 }
 
 static void index_statement(module *m, const tree *t) {
     int64_t extent;
     index_id known;
-    if (find_index(m, t->name, &known) || find_number(m, t->name)) {
+    if (find_index(m, t->name, &known) || find_number(m, t->name) || find_value(m, t->name)) {
         module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
         return;
     }
-    if (!integer_value(m, t->a, &extent))
+    if (!integer_value(m, t->a, NULL, NULL, &extent))
         return;
     if (extent < 1 || extent > EXTENT_LIMIT) {
         module_error(m, t->a->at, NULL, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name,
@@ -181,7 +184,7 @@ static bool initialiser_of(module *m, const tree *t, tensor *out) {
         out->init        = known[i].init;
         out->argument[0] = strcmp(t->name, "ones") == 0;
         for (const tree *a = t->a; a; a = a->next, count++)
-            if (count < 2 && !constant_value(m, a, &out->argument[count]))
+            if (count < 2 && !constant_value(m, a, NULL, NULL, &out->argument[count]))
                 return false;
         if (count != known[i].arguments) {
             module_error(m, t->at, NULL, NULL, "`%s` takes %u arguments, here are %u", t->name, known[i].arguments,
@@ -197,7 +200,34 @@ static bool initialiser_of(module *m, const tree *t, tensor *out) {
     return false;
 }
 
-static void tensor_statement(module *m, const tree *t) {
+static bool known_group(module *m, const tree *t) {
+    static const char *const known[] = {"embedding", "attention", "feedforward", "other"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i], t->name) == 0)
+            return true;
+    module_error(m, t->at, NULL, "embedding, attention, feedforward, other", "unknown group `%s`", t->name);
+    return false;
+}
+
+/* May the model's argument stand for this input of a mechanism? */
+static bool slot_input(module *m, const tree *t, index_set left) {
+    if (m->slot_taken || t->b) {
+        module_error(m, t->at, NULL, NULL, "a mechanism in a model has one input, of real numbers");
+        return false;
+    }
+    m->slot_taken     = true;
+    index_set missing = graph_view(m->g, m->slot_argument).free & ~left;
+    if (!missing)
+        return true;
+    index_id i       = (index_id)__builtin_ctzll(missing);
+    const char *name = graph_index_name(m->g, i);
+    module_error(m, t->at, NULL, "leave the sizes of the input to the model",
+                 "the model's argument depends on `%s`, of %lld values; `%s` has no such index", name,
+                 (long long)graph_index_extent(m->g, i), t->name);
+    return false;
+}
+
+void tensor_statement(module *m, const tree *t) {
     tensor v    = {.type = TYPE_FLOAT};
     value named = {.name = t->name};
     if (!fresh_name(m, t) || !indices_of(m, t->a, v.index, &v.rank))
@@ -205,9 +235,10 @@ static void tensor_statement(module *m, const tree *t) {
     named.rank = v.rank;
     memcpy(named.index, v.index, sizeof named.index);
     if (t->kind == TREE_INPUT && m->slot_argument) {
-        named.node = m->slot_argument;
-        if (covered(m, t->at, t->name, named.node, set_of(v.index, v.rank)))
+        if (slot_input(m, t, set_of(v.index, v.rank))) {
+            named.node = m->slot_argument;
             add_value(m, &named);
+        }
         return;
     }
     char name[512];
@@ -215,11 +246,18 @@ static void tensor_statement(module *m, const tree *t) {
     v.name  = name;
     v.kind  = t->kind == TREE_INPUT ? TENSOR_INPUT : TENSOR_PARAMETER;
     v.group = (char *)(t->kind == TREE_PARAM ? (t->c ? t->c->name : m->group) : "");
+    if (t->kind == TREE_PARAM && t->c && !known_group(m, t->c))
+        return;
+    for (uint32_t i = 0; i < graph_tensor_count(m->g); i++)
+        if (strcmp(graph_tensor(m->g, i)->name, name) == 0) {
+            module_error(m, t->at, NULL, NULL, "there is a tensor `%s` already", name);
+            return;
+        }
     if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, &v))
         return;
     if (t->kind == TREE_INPUT && t->b) {
         v.type = TYPE_INT;
-        if (!integer_value(m, t->b, &v.below))
+        if (!integer_value(m, t->b, NULL, NULL, &v.below))
             return;
         if (v.below < 1 || v.below > INT32_MAX) {
             module_error(m, t->b->at, NULL, NULL, "an integer input is below a bound of 1 to %d", INT32_MAX);
@@ -265,7 +303,7 @@ static bool find_self(const module *m, const tree *t, const tree *definition, un
 static node recurrence(module *m, const tree *t, const value *named, unsigned position, bool reverse) {
     index_id over   = named->index[position];
     index_set state = set_of(named->index, named->rank) & ~((index_set)1 << over);
-    node init       = expression(m, t->c, NULL, NULL);
+    node init       = operand(m, t->c, NULL, NULL, false);
     if (!init || !covered(m, t->c->at, t->name, init, state))
         return NODE_NONE;
     value self         = *named;
@@ -274,7 +312,7 @@ static node recurrence(module *m, const tree *t, const value *named, unsigned po
     self.scan_position = position;
     size_t mark        = m->value_count;
     add_value(m, &self);
-    node body      = expression(m, t->b, NULL, NULL);
+    node body      = operand(m, t->b, NULL, NULL, false);
     m->value_count = mark;
     if (!body || !covered(m, t->b->at, t->name, body, state | (index_set)1 << over))
         return NODE_NONE;
@@ -294,7 +332,9 @@ static void define_statement(module *m, const tree *t) {
     }
     if (t->c && !self) {
         module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`",
-                     "`from` is for a recurrence, but `%s` does not read itself", t->name);
+                     reads ? "`%s` reads itself, but at no index one step away"
+                           : "`from` is for a recurrence, but `%s` does not read itself",
+                     t->name);
         return;
     }
     named.node = t->c ? recurrence(m, t, &named, position, reverse) : expression(m, t->b, NULL, NULL);
@@ -307,19 +347,26 @@ static void define_statement(module *m, const tree *t) {
     if (t->kind == TREE_OUTPUT) {
         if (m->slot_argument) {
             if (m->slot_result)
-                module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output");
+                module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output, this is its second");
             m->slot_result = named.node;
             return;
         }
-        output o = {.name = (char *)t->name, .kind = OUTPUT_VALUE, .rank = named.rank, .node = named.node};
+        char name[512];
+        snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
+        output o = {.name = name, .kind = OUTPUT_VALUE, .rank = named.rank, .node = named.node};
         memcpy(o.index, named.index, sizeof o.index);
         graph_add_output(m->g, &o);
     }
 }
 
 static void loss_statement(module *m, const tree *t) {
-    node n = expression(m, t->b, NULL, NULL);
+    if (!fresh_name(m, t))
+        return;
+    node n = operand(m, t->b, NULL, NULL, false);
     if (!n || !covered(m, t->b->at, t->name, n, 0))
+        n = NODE_NONE;
+    add_value(m, &(value){.name = t->name, .node = n ? n : graph_float(m->g, 0)});
+    if (!n)
         return;
     char name[512];
     snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
@@ -356,7 +403,7 @@ static void statements(module *m, const tree *t, bool inside);
 
 static void repeat_statement(module *m, const tree *t) {
     int64_t count;
-    if (!integer_value(m, t->a, &count))
+    if (!fresh_name(m, t) || !integer_value(m, t->a, NULL, NULL, &count))
         return;
     if (count < 0 || count > REPEAT_LIMIT) {
         module_error(m, t->a->at, NULL, NULL, "a repeat of %lld; 0 to %d can be", (long long)count, REPEAT_LIMIT);
@@ -369,6 +416,7 @@ static void repeat_statement(module *m, const tree *t) {
     for (int64_t i = 0; i < count && !m->failed; i++) {
         m->layer  = i;
         m->prefix = format_text(m, "%s%s%lld.", prefix, t->name, (long long)i);
+        add_value(m, &(value){.name = t->name, .node = graph_int(m->g, i)});
         statements(m, t->b, true);
         m->value_count = mark;
     }
@@ -389,6 +437,8 @@ static void statements(module *m, const tree *t, bool inside) {
         case TREE_STATE:
             if (inside)
                 module_error(m, t->at, NULL, NULL, "this does not belong into a repeat");
+            else if (t->kind == TREE_EACH || t->kind == TREE_STATE)
+                module_error(m, t->at, NULL, NULL, "`each` and `state` belong into an optimizer");
             else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT)
                 size_statement(m, t);
             else if (t->kind == TREE_INDEX)
@@ -419,75 +469,69 @@ static void statements(module *m, const tree *t, bool inside) {
     }
 }
 
-/* Functions are checked for what a use would only show later */
-static void check_functions(module *m) {
-    for (const tree *t = m->spec->statements; t; t = t->next)
-        for (const tree *o = t->next; t->kind == TREE_FUNCTION && o; o = o->next)
-            if (o->kind == TREE_FUNCTION && strcmp(o->name, t->name) == 0)
-                module_error(m, o->at, NULL, NULL, "function `%s` is defined twice", o->name);
-}
-
-/* The caller's sizes and numbers, then the variant's where the caller gave none. */
-static bool begin(module *m, const elaboration *how) {
-    for (size_t i = 0; i < how->binding_count; i++) {
-        named_number *n = find_number(m, how->bindings[i].name);
-        if (!n)
-            n = add_number(m, how->bindings[i].name, 0, true);
-        n->number  = how->bindings[i].value;
-        n->integer = n->number == floor(n->number);
-        n->given   = true;
-    }
-    if (!how->variant)
-        return true;
+/* Functions and variants: what a use would not show. */
+static void check_declarations(module *m) {
     for (const tree *t = m->spec->statements; t; t = t->next) {
-        if (t->kind != TREE_VARIANT || strcmp(t->name, how->variant) != 0)
+        if (t->kind != TREE_FUNCTION && t->kind != TREE_VARIANT)
             continue;
-        for (const tree *b = t->a; b; b = b->next) {
-            double number;
-            if (find_number(m, b->name))
-                continue;
-            if (!spec_declares(m->spec, b->name)) {
+        if (t->kind == TREE_FUNCTION && is_builtin(t->name))
+            module_error(m, t->at, NULL, "choose another name", "`%s` is a function of the language", t->name);
+        for (const tree *o = t->next; o; o = o->next)
+            if (o->kind == t->kind && strcmp(o->name, t->name) == 0)
+                module_error(m, o->at, NULL, NULL, "%s `%s` is defined twice",
+                             t->kind == TREE_FUNCTION ? "function" : "variant", o->name);
+        for (const tree *b = t->kind == TREE_VARIANT ? t->a : NULL; b; b = b->next)
+            if (!spec_declares(m->spec, b->name))
                 module_error(m, b->at, NULL, NULL, "variant `%s` sets `%s`, which is no size or number of the spec",
                              t->name, b->name);
-            } else if (constant_value(m, b->a, &number)) {
-                named_number *n = add_number(m, b->name, number, number == floor(number));
-                n->given        = true;
-            }
-        }
-        return true;
     }
-    fprintf(m->d->stream, "%s: error: there is no variant `%s`\n", m->spec->path, how->variant);
+}
+
+/* An error of the caller, not of a place in the spec. */
+static void caller_error(module *m, const char *what, const char *name, const char *near_name) {
+    fprintf(m->d->stream, "%s: error: %s `%s`", m->spec->path, what, name);
+    if (near_name)
+        fprintf(m->d->stream, " (did you mean `%s`?)", near_name);
+    fputc('\n', m->d->stream);
     m->d->errors++;
     m->failed++;
-    return false;
 }
 
-static void end(module *m) {
-    for (size_t i = 0; i < m->number_count; i++)
-        if (m->number[i].given && !spec_declares(m->spec, m->number[i].name)) {
-            const char *near_name = suggest(m, m->number[i].name, NULL);
-            fprintf(m->d->stream, "%s: error: `%s` is no size or number of this spec", m->spec->path,
-                    m->number[i].name);
-            if (near_name)
-                fprintf(m->d->stream, " (did you mean `%s`?)", near_name);
-            fputc('\n', m->d->stream);
-            m->d->errors++;
-            m->failed++;
+/* Takes the caller's sizes and numbers and the variant. Returns false where they do not fit the spec. */
+bool module_begin(module *m, const elaboration *how) {
+    for (size_t i = 0; i < how->binding_count; i++) {
+        const binding *b = &how->bindings[i];
+        named_number *n  = find_number(m, b->name);
+        if (!spec_declares(m->spec, b->name)) {
+            caller_error(m, "the spec declares no size or number", b->name, suggest_number(m, b->name));
+        } else if (!isfinite(b->value)) {
+            caller_error(m, "no finite number is given for", b->name, NULL);
+        } else {
+            if (!n)
+                n = add_number(m, b->name, 0, true);
+            n->number = b->value;
+            n->given  = true;
         }
+    }
+    for (const tree *t = m->spec->statements; how->variant && t; t = t->next)
+        if (t->kind == TREE_VARIANT && strcmp(t->name, how->variant) == 0)
+            m->variant = t;
+    if (how->variant && !m->variant)
+        caller_error(m, "the spec has no variant", how->variant, suggest_variant(m, how->variant));
+    if (!m->failed)
+        check_declarations(m);
+    return m->failed == 0;
 }
 
-static void discard(module *m) {
+void module_discard(module *m) {
     free(m->value);
     free(m->number);
 }
 
 bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d) {
     module m = {.g = g, .spec = mechanism, .d = d, .training = how->training, .prefix = "", .group = "attention"};
-    if (begin(&m, how)) {
-        check_functions(&m);
+    if (module_begin(&m, how))
         statements(&m, mechanism->statements, false);
-        end(&m);
-    }
     bool output = false;
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         output |= graph_output(g, i)->kind == OUTPUT_VALUE;
@@ -496,7 +540,7 @@ bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how
         d->errors++;
         m.failed++;
     }
-    discard(&m);
+    module_discard(&m);
     return m.failed == 0;
 }
 
@@ -508,7 +552,7 @@ static void pass_sizes(module *inner, const module *outer, node argument) {
     for (const tree *i = input ? input->a : NULL; i; i = i->next)
         for (const tree *t = inner->spec->statements; t; t = t->next)
             if (t->kind == TREE_INDEX && strcmp(t->name, i->name) == 0 && t->a->kind == TREE_NAME &&
-                !find_number(inner, t->a->name)) {
+                !find_number(inner, t->a->name) && !variant_value(inner, t->a->name)) {
                 index_id index;
                 if (find_index(outer, i->name, &index) &&
                     (graph_view(outer->g, argument).free >> index & 1 || graph_index_extent(outer->g, index) == 1)) {
@@ -528,15 +572,15 @@ node call_slot(module *m, const tree *call, node argument, const trail *where) {
     module n = {
         .g = m->g, .spec = inner, .d = m->d, .training = m->training, .group = "attention", .slot_argument = argument};
     n.prefix = format_text(m, "%sattention.", m->prefix);
-    if (begin(&n, &m->mechanism_how[k])) {
+    if (module_begin(&n, &m->mechanism_how[k])) {
         pass_sizes(&n, m, argument);
-        check_functions(&n);
         statements(&n, inner->statements, false);
-        end(&n);
     }
-    discard(&n);
-    if (!n.failed && !n.slot_result)
-        module_error(m, call->at, where, NULL, "%s has no output", inner->path);
+    module_discard(&n);
+    if (!n.failed && !(n.slot_result && n.slot_taken)) {
+        module_error(m, call->at, where, NULL, "%s has no %s", inner->path, n.slot_result ? "input" : "output");
+        return NODE_NONE;
+    }
     m->failed += n.failed;
     return n.failed ? NODE_NONE : n.slot_result;
 }
@@ -557,183 +601,8 @@ bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, 
         d->errors++;
         return false;
     }
-    if (begin(&m, how)) {
-        check_functions(&m);
+    if (module_begin(&m, how))
         statements(&m, model->statements, false);
-        end(&m);
-    }
-    discard(&m);
-    return m.failed == 0;
-}
-
-/* Optimizers */
-
-typedef struct optimizer {
-    uint32_t gradient; /* output number of the first gradient */
-    uint32_t count;    /* gradients */
-    const tree *each;
-    size_t state_count;
-    const tree *state[TENSOR_RANK];
-    uint32_t *state_tensor; /* count * state_count tensor numbers */
-    struct {
-        const tree *argument;
-        node sum;
-    } total[64];
-    unsigned totals;
-    uint32_t *output; /* of each gradient */
-} optimizer;
-
-static void bind(module *m, const char *name, node n, const tensor *shape) {
-    value v = {.name = name, .node = n};
-    if (shape) {
-        /* element by element: written without indices, it depends on all of the parameter's */
-        memcpy(v.index, shape->index, sizeof v.index);
-    }
-    add_value(m, &v);
-}
-
-static void bind_parameter(module *m, const optimizer *o, uint32_t k) {
-    const output *gradient  = graph_output(m->g, o->output[k]);
-    const tensor *parameter = graph_tensor(m->g, gradient->tensor);
-    bind(m, o->each->name, parameter->node, parameter);
-    bind(m, o->each->a->name, gradient->node, parameter);
-    for (size_t s = 0; s < o->state_count; s++)
-        bind(m, o->state[s]->name, graph_tensor(m->g, o->state_tensor[k * o->state_count + s])->node, parameter);
-}
-
-/* The sum of an expression over all elements of all parameters. */
-static node total_over_parameters(module *m, const tree *argument, const local *scope, const trail *where) {
-    optimizer *o = m->optimizer;
-    for (unsigned i = 0; i < o->totals; i++)
-        if (o->total[i].argument == argument)
-            return o->total[i].sum;
-    node sum = graph_float(m->g, 0);
-    for (uint32_t k = 0; k < o->count; k++) {
-        size_t mark = m->value_count;
-        bind_parameter(m, o, k);
-        node n         = expression(m, argument, scope, where);
-        m->value_count = mark;
-        if (!n)
-            return NODE_NONE;
-        const tensor *p = graph_tensor(m->g, graph_output(m->g, o->output[k])->tensor);
-        sum             = graph_add(m->g, sum, graph_reduce(m->g, REDUCE_SUM, set_of(p->index, p->rank), NODE_NONE, n));
-    }
-    if (o->totals < sizeof o->total / sizeof *o->total) {
-        o->total[o->totals].argument = argument;
-        o->total[o->totals++].sum    = sum;
-    }
-    return sum;
-}
-
-static bool declare_optimizer(module *m, optimizer *o) {
-    for (const tree *t = m->spec->statements; t; t = t->next) {
-        if (t->kind == TREE_EACH) {
-            o->each = t;
-        } else if (t->kind == TREE_STATE && o->state_count < TENSOR_RANK) {
-            o->state[o->state_count++] = t;
-        } else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT) {
-            size_statement(m, t);
-        } else if (t->kind == TREE_INPUT) {
-            tensor_statement(m, t);
-        }
-    }
-    if (!o->each) {
-        fprintf(m->d->stream, "%s: error: an optimizer says `each p, g`: a parameter and its gradient\n",
-                m->spec->path);
-        m->d->errors++;
-        m->failed++;
-    }
-    return m->failed == 0;
-}
-
-static void add_states(module *m, optimizer *o) {
-    o->state_tensor = zeroed(o->count * o->state_count + 1, sizeof *o->state_tensor);
-    for (uint32_t k = 0; k < o->count; k++) {
-        uint32_t number = graph_output(m->g, o->output[k])->tensor;
-        for (size_t s = 0; s < o->state_count; s++) {
-            const tensor *parameter = graph_tensor(m->g, number);
-            tensor state            = {.kind   = TENSOR_STATE,
-                                       .type   = TYPE_FLOAT,
-                                       .rank   = parameter->rank,
-                                       .init   = INIT_CONSTANT,
-                                       .parent = number};
-            char name[512];
-            memcpy(state.index, parameter->index, sizeof state.index);
-            snprintf(name, sizeof name, "%s.%s", parameter->name, o->state[s]->name);
-            state.name = name;
-            if (!constant_value(m, o->state[s]->a, &state.argument[0]))
-                return;
-            o->state_tensor[k * o->state_count + s] = graph_add_tensor(m->g, &state);
-        }
-    }
-}
-
-static void add_update(module *m, uint32_t tensor_number, node n) {
-    const tensor *t = graph_tensor(m->g, tensor_number);
-    char name[512];
-    snprintf(name, sizeof name, "update.%s", t->name);
-    output out = {.name = name, .kind = OUTPUT_UPDATE, .tensor = tensor_number, .rank = t->rank, .node = n};
-    memcpy(out.index, t->index, sizeof out.index);
-    graph_add_output(m->g, &out);
-}
-
-static void optimize_parameter(module *m, optimizer *o, uint32_t k) {
-    size_t mark = m->value_count;
-    bind_parameter(m, o, k);
-    for (const tree *t = m->spec->statements; t && !m->failed; t = t->next) {
-        if (t->kind == TREE_UPDATE || t->kind == TREE_DEFINE) {
-            node n = expression(m, t->b, NULL, NULL);
-            if (!n)
-                continue;
-            if (t->a)
-                module_error(m, t->at, NULL, NULL, "an optimizer works element by element: no indices");
-            value *v = (value *)find_value(m, t->name);
-            if (t->kind == TREE_UPDATE && v)
-                v->node = n;
-            else if (t->kind == TREE_UPDATE)
-                module_error(m, t->at, NULL, NULL, "`%s` is no parameter and no state", t->name);
-            else
-                bind(m, t->name, n, NULL);
-        } else if (t->kind != TREE_EACH && t->kind != TREE_STATE && t->kind != TREE_SIZE && t->kind != TREE_CONSTANT &&
-                   t->kind != TREE_INPUT && t->kind != TREE_FUNCTION) {
-            module_error(m, t->at, NULL, NULL, "this does not belong into an optimizer");
-        }
-    }
-    if (!m->failed) {
-        add_update(m, graph_output(m->g, o->output[k])->tensor, find_value(m, o->each->name)->node);
-        for (size_t s = 0; s < o->state_count; s++)
-            add_update(m, o->state_tensor[k * o->state_count + s], find_value(m, o->state[s]->name)->node);
-    }
-    m->value_count = mark;
-}
-
-bool elaborate_optimizer(graph *g, const spec *spec_of, const elaboration *how, diagnostics *d) {
-    optimizer o = {0};
-    module m    = {.g         = g,
-                   .spec      = spec_of,
-                   .d         = d,
-                   .training  = true,
-                   .prefix    = "",
-                   .group     = "other",
-                   .total     = total_over_parameters,
-                   .optimizer = &o};
-    if (spec_of->kind != SPEC_OPTIMIZER) {
-        fprintf(d->stream, "%s: error: this is not an optimizer\n", spec_of->path);
-        d->errors++;
-        return false;
-    }
-    o.output = zeroed(graph_output_count(g) + 1, sizeof *o.output);
-    for (uint32_t i = 0; i < graph_output_count(g); i++)
-        if (graph_output(g, i)->kind == OUTPUT_GRADIENT)
-            o.output[o.count++] = i;
-    if (begin(&m, how) && declare_optimizer(&m, &o)) {
-        add_states(&m, &o);
-        for (uint32_t k = 0; k < o.count && !m.failed; k++)
-            optimize_parameter(&m, &o, k);
-        end(&m);
-    }
-    free(o.output);
-    free(o.state_tensor);
-    discard(&m);
+    module_discard(&m);
     return m.failed == 0;
 }

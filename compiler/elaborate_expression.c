@@ -23,14 +23,18 @@ void module_error(module *m, span at, const trail *where, const char *hint, cons
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     m->failed++;
-    if (m->d->errors++ >= PARSE_ERRORS)
+    if (m->d->errors++ >= PARSE_ERRORS) {
+        if (m->d->errors == PARSE_ERRORS + 1)
+            fputs("further errors are not shown\n", m->d->stream);
         return;
+    }
     spec_report(m->d->stream, at, "error", text, hint);
-    for (; where; where = where->outer) {
+    enum { TRAIL_SHOWN = 8 };
+    for (unsigned shown = 0; where && shown < TRAIL_SHOWN; where = where->outer, shown++) {
         unsigned line, column;
         spec_line(where->call, &line, &column);
-        fprintf(m->d->stream, "    in `%s`, called at %s:%u:%u\n", where->function, where->call.file->path, line,
-                column);
+        fprintf(m->d->stream, "    in the expansion of `%s`, called at %s:%u:%u\n", where->function,
+                where->call.file->path, line, column);
     }
 }
 
@@ -38,100 +42,11 @@ static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
-/* Names near a misspelt one */
-
-static unsigned distance(const char *a, const char *b) {
-    size_t n = strlen(a), k = strlen(b);
-    unsigned row[65];
-    if (n > 64 || k > 64)
-        return 100;
-    for (size_t j = 0; j <= k; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= n; i++) {
-        unsigned diagonal = row[0];
-        row[0]            = (unsigned)i;
-        for (size_t j = 1; j <= k; j++) {
-            unsigned above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j]   = best;
-        }
-    }
-    return row[k];
-}
-
-static const char *const builtin[] = {"exp",   "log",   "log1p",   "sqrt", "sin",  "cos",     "tanh",   "erf",
-                                      "abs",   "floor", "max",     "min",  "stop", "dropout", "extent", "domain",
-                                      "total", "sum",   "product", "any",  "all",  "count",   "topk",   "float"};
-
-static void nearer(const char *candidate, const char *name, unsigned *best, const char **found) {
-    unsigned d = distance(candidate, name);
-    if (d < *best) {
-        *best  = d;
-        *found = candidate;
-    }
-}
-
-const char *suggest(const module *m, const char *name, const local *scope) {
-    const char *found = NULL;
-    unsigned best     = strlen(name) > 4 ? 3 : 2;
-    for (; scope; scope = scope->outer)
-        nearer(scope->name, name, &best, &found);
-    for (size_t i = 0; i < m->value_count; i++)
-        nearer(m->value[i].name, name, &best, &found);
-    for (size_t i = 0; i < m->number_count; i++)
-        nearer(m->number[i].name, name, &best, &found);
-    for (unsigned i = 0; i < m->index_count; i++)
-        nearer(m->index[i].name, name, &best, &found);
-    for (const tree *t = m->spec->statements; t; t = t->next)
-        if (t->kind == TREE_FUNCTION)
-            nearer(t->name, name, &best, &found);
-    for (size_t i = 0; i < sizeof builtin / sizeof *builtin; i++)
-        nearer(builtin[i], name, &best, &found);
-    return found && strcmp(found, name) != 0 ? found : NULL;
-}
-
 static node unknown(module *m, const tree *t, const local *scope, const trail *where, const char *what) {
     const char *near_name = suggest(m, t->name, scope);
     module_error(m, t->at, where, near_name ? format_text(m, "did you mean `%s`?", near_name) : NULL, "unknown %s `%s`",
                  what, t->name);
     return NODE_NONE;
-}
-
-/* Look-up */
-
-const value *find_value(const module *m, const char *name) {
-    for (size_t i = m->value_count; i-- > 0;)
-        if (strcmp(m->value[i].name, name) == 0)
-            return &m->value[i];
-    return NULL;
-}
-
-named_number *find_number(const module *m, const char *name) {
-    for (size_t i = 0; i < m->number_count; i++)
-        if (strcmp(m->number[i].name, name) == 0)
-            return &m->number[i];
-    return NULL;
-}
-
-bool find_index(const module *m, const char *name, index_id *out) {
-    for (unsigned i = 0; i < m->index_count; i++)
-        if (strcmp(m->index[i].name, name) == 0) {
-            *out = m->index[i].index;
-            return true;
-        }
-    return false;
-}
-
-const tree *find_function(const module *m, const char *name) {
-    const tree *found = NULL;
-    for (const tree *t = m->spec->statements; t; t = t->next)
-        if (t->kind == TREE_FUNCTION && strcmp(t->name, name) == 0)
-            found = t;
-    return found;
 }
 
 static const local *find_local(const local *scope, const char *name) {
@@ -162,58 +77,96 @@ static bool resolve_index(module *m, const tree *t, const local *scope, const tr
     return false;
 }
 
-/* Interval of an integer expression */
+/* Interval of an integer expression. `work` bounds the walk: a graph's shared parts are walked once for each use. */
 
-static bool interval(const graph *g, node n, int64_t *low, int64_t *high) {
+typedef struct range {
+    int64_t low, high;
+} range;
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static bool interval(const graph *g, node n, unsigned *work, range *out) {
+    if (*work == 0)
+        return false;
+    --*work;
     node_view v = graph_view(g, n);
-    int64_t a, b, c, d;
+    range a, b;
     switch (v.op) {
     case NODE_INT:
-        *low = *high = v.integer;
+        *out = (range){v.integer, v.integer};
         return true;
     case NODE_INDEX:
-        *low  = 0;
-        *high = graph_index_extent(g, (index_id)__builtin_ctzll(v.vars)) - 1;
+        *out = (range){0, graph_index_extent(g, (index_id)__builtin_ctzll(v.vars)) - 1};
         return true;
     case NODE_TENSOR:
-        *low  = 0;
-        *high = graph_tensor(g, v.tensor)->below - 1;
-        return *high >= 0;
-    case NODE_GATHER:
-        return interval(g, v.child[0], low, high);
+        *out = (range){0, graph_tensor(g, v.tensor)->below - 1};
+        return out->high >= 0;
+    case NODE_GATHER: /* 0 where the read is outside */
+        if (!interval(g, v.child[0], work, out))
+            return false;
+        *out = (range){least(out->low, 0), most(out->high, 0)};
+        return true;
+    case NODE_SELECT:
+        if (v.type != TYPE_INT || !interval(g, v.child[1], work, &a) || !interval(g, v.child[2], work, &b))
+            return false;
+        *out = (range){least(a.low, b.low), most(a.high, b.high)};
+        return true;
     case NODE_ADD:
     case NODE_SUB:
-        if (!interval(g, v.child[0], &a, &b) || !interval(g, v.child[1], &c, &d))
-            return false;
-        if (v.op == NODE_ADD)
-            return !__builtin_add_overflow(a, c, low) && !__builtin_add_overflow(b, d, high);
-        return !__builtin_sub_overflow(a, d, low) && !__builtin_sub_overflow(b, c, high);
     case NODE_MUL:
-        return interval(g, v.child[0], &a, &b) && interval(g, v.child[1], &c, &d) && a >= 0 && c >= 0 &&
-               !__builtin_mul_overflow(a, c, low) && !__builtin_mul_overflow(b, d, high);
     case NODE_DIV:
-        if (!interval(g, v.child[0], &a, &b) || !interval(g, v.child[1], &c, &d) || a < 0 || c <= 0)
-            return false;
-        *low  = a / d;
-        *high = b / c;
-        return true;
     case NODE_MOD:
-        if (!interval(g, v.child[1], &c, &d) || c <= 0)
-            return false;
-        *low  = 0;
-        *high = d - 1;
-        return true;
+    case NODE_MINIMUM:
+    case NODE_MAXIMUM:
+        break;
     default:
         return false;
     }
+    if (v.type != TYPE_INT || !interval(g, v.child[0], work, &a) || !interval(g, v.child[1], work, &b))
+        return false;
+    switch (v.op) {
+    case NODE_ADD:
+        return !__builtin_add_overflow(a.low, b.low, &out->low) && !__builtin_add_overflow(a.high, b.high, &out->high);
+    case NODE_SUB:
+        return !__builtin_sub_overflow(a.low, b.high, &out->low) && !__builtin_sub_overflow(a.high, b.low, &out->high);
+    case NODE_MUL:
+        return a.low >= 0 && b.low >= 0 && !__builtin_mul_overflow(a.low, b.low, &out->low) &&
+               !__builtin_mul_overflow(a.high, b.high, &out->high);
+    case NODE_DIV:
+        *out = (range){a.low / most(b.high, 1), a.high / most(b.low, 1)};
+        return a.low >= 0 && b.low > 0;
+    case NODE_MOD:
+        *out = (range){0, b.high - 1};
+        return b.low > 0;
+    case NODE_MINIMUM:
+        *out = (range){least(a.low, b.low), least(a.high, b.high)};
+        return true;
+    default:
+        *out = (range){most(a.low, b.low), most(a.high, b.high)};
+        return true;
+    }
 }
 
-static bool in_range(module *m, const tree *t, const trail *where, node expression_node, index_id index) {
-    int64_t low, high, extent = graph_index_extent(m->g, index);
-    if (!interval(m->g, expression_node, &low, &high) || (high >= 0 && low < extent))
+/* A read may be outside for some values (it is 0 there, as in a convolution's margin), but not for all. */
+static bool in_range(module *m, const tree *t, const trail *where, node position, index_id index) {
+    enum { INTERVAL_WORK = 1000 };
+    range r;
+    unsigned work  = INTERVAL_WORK;
+    int64_t extent = graph_index_extent(m->g, index);
+    if (!interval(m->g, position, &work, &r) || (r.high >= 0 && r.low < extent))
         return true;
-    module_error(m, t->at, where, NULL, "this is between %lld and %lld, and `%s` runs from 0 to %lld", (long long)low,
-                 (long long)high, graph_index_name(m->g, index), (long long)extent - 1);
+    if (r.low == r.high)
+        module_error(m, t->at, where, NULL, "this is %lld, and `%s` runs from 0 to %lld", (long long)r.low,
+                     graph_index_name(m->g, index), (long long)extent - 1);
+    else
+        module_error(m, t->at, where, NULL, "this is between %lld and %lld, and `%s` runs from 0 to %lld",
+                     (long long)r.low, (long long)r.high, graph_index_name(m->g, index), (long long)extent - 1);
     return false;
 }
 
@@ -289,7 +242,6 @@ static node name_node(module *m, const tree *t, const local *scope, const trail 
     named_number *n = find_number(m, t->name);
     if (!n)
         return unknown(m, t, scope, where, "name");
-    n->used = true;
     return n->integer ? graph_int(m->g, (int64_t)n->number) : graph_float(m->g, n->number);
 }
 
@@ -305,15 +257,11 @@ static node need(module *m, const tree *t, const trail *where, node n, bool bool
     return n;
 }
 
-static node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean) {
+node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean) {
     return need(m, t, where, expression(m, t, scope, where), boolean);
 }
 
-static node binary(module *m, const tree *t, const local *scope, const trail *where) {
-    bool logical = strcmp(t->name, "and") == 0 || strcmp(t->name, "or") == 0;
-    node a = operand(m, t->a, scope, where, logical), b = operand(m, t->b, scope, where, logical);
-    if (!a || !b)
-        return NODE_NONE;
+static node operation(module *m, const tree *t, const char *name, node a, node b, const trail *where) {
     static const struct {
         const char *text;
         node_op op;
@@ -324,24 +272,41 @@ static node binary(module *m, const tree *t, const local *scope, const trail *wh
         {"<", NODE_LESS, false, false},       {">", NODE_LESS, true, false},    {"<=", NODE_LESS_EQUAL, false, false},
         {">=", NODE_LESS_EQUAL, true, false}, {"==", NODE_EQUAL, false, false}, {"!=", NODE_EQUAL, false, true},
         {"and", NODE_AND, false, false},      {"or", NODE_OR, false, false}};
-    for (size_t i = 0; i < sizeof op / sizeof *op; i++) {
-        if (strcmp(op[i].text, t->name) != 0)
-            continue;
-        double divisor;
-        bool integers = graph_view(m->g, a).type == TYPE_INT && graph_view(m->g, b).type == TYPE_INT;
-        if (op[i].op == NODE_MOD && !integers) {
-            module_error(m, t->at, where, NULL, "`%%` needs two integers");
-            return NODE_NONE;
-        }
-        if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && graph_is_constant(m->g, b, &divisor) &&
-            divisor == 0) {
-            module_error(m, t->b->at, where, NULL, "division by zero");
-            return NODE_NONE;
-        }
-        node n = graph_pointwise(m->g, op[i].op, op[i].swap ? b : a, op[i].swap ? a : b, NODE_NONE);
-        return op[i].negate ? graph_pointwise(m->g, NODE_NOT, n, NODE_NONE, NODE_NONE) : n;
+    size_t i = 0;
+    while (i + 1 < sizeof op / sizeof *op && strcmp(op[i].text, name) != 0)
+        i++;
+    double divisor;
+    bool integers = graph_view(m->g, a).type == TYPE_INT && graph_view(m->g, b).type == TYPE_INT;
+    if (op[i].op == NODE_MOD && !integers) {
+        module_error(m, t->at, where, NULL, "`%%` needs two integers");
+        return NODE_NONE;
     }
-    return NODE_NONE;
+    if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && graph_is_constant(m->g, b, &divisor) &&
+        divisor == 0) {
+        module_error(m, t->at, where, NULL, "division by zero");
+        return NODE_NONE;
+    }
+    node n = graph_pointwise(m->g, op[i].op, op[i].swap ? b : a, op[i].swap ? a : b, NODE_NONE);
+    return op[i].negate ? graph_pointwise(m->g, NODE_NOT, n, NODE_NONE, NODE_NONE) : n;
+}
+
+static node binary(module *m, const tree *t, const local *scope, const trail *where) {
+    bool logical = strcmp(t->name, "and") == 0 || strcmp(t->name, "or") == 0;
+    node a = operand(m, t->a, scope, where, logical), b = operand(m, t->b, scope, where, logical);
+    return a && b ? operation(m, t, t->name, a, b, where) : NODE_NONE;
+}
+
+static node chain(module *m, const tree *t, const local *scope, const trail *where) {
+    node left = operand(m, t->a, scope, where, false), all = graph_bool(m->g, true);
+    for (const tree *link = t->b; link; link = link->next) {
+        node right = operand(m, link->a, scope, where, false);
+        if (left && right && all)
+            all = graph_and(m->g, all, operation(m, link, link->name, left, right, where));
+        else
+            all = NODE_NONE;
+        left = right;
+    }
+    return all;
 }
 
 /* Reductions and selection */
@@ -424,7 +389,7 @@ static node topk_call(module *m, const tree *t, const local *scope, const trail 
         return NODE_NONE;
     node score = operand(m, t->a, scope, where, false);
     int64_t k;
-    if (!score || !integer_value(m, t->a->next, &k))
+    if (!score || !integer_value(m, t->a->next, scope, where, &k))
         return NODE_NONE;
     if (n != 1 || k < 1) {
         module_error(m, t->at, where, NULL, n != 1 ? "`topk` selects along one index" : "`topk` selects at least one");
@@ -435,64 +400,78 @@ static node topk_call(module *m, const tree *t, const local *scope, const trail 
 
 /* Functions */
 
-static node function_call(module *m, const tree *t, const tree *f, const local *scope, const trail *where) {
-    index_id index[TENSOR_RANK];
-    unsigned count;
-    node domain;
-    if (!bracket(m, t, scope, where, index, &count, &domain))
-        return NODE_NONE;
-    if (count != list_length(f->a)) {
-        module_error(m, t->at, where, NULL, "`%s` takes %u ind%s in brackets, here are %u", f->name, list_length(f->a),
-                     list_length(f->a) == 1 ? "ex" : "ices", count);
-        return NODE_NONE;
-    }
-    if (!arguments(m, t, where, list_length(f->b)))
-        return NODE_NONE;
-    if (where && where->depth >= EXPANSION_DEPTH) {
-        if (!m->gave_up)
-            module_error(m, t->at, NULL, "a function may not call itself", "`%s` is expanded more than %d levels deep",
-                         f->name, EXPANSION_DEPTH);
-        m->gave_up = true;
-        return NODE_NONE;
-    }
-    unsigned formals = list_length(f->b);
-    local *frame     = arena_take(m->spec->memory, (count + formals + 1) * sizeof *frame);
-    local *inner     = NULL;
-    unsigned used    = 0;
-    bool all         = graph_is_constant(m->g, domain, NULL);
-    for (const tree *b = f->a; b; b = b->next) {
-        frame[used] = (local){.outer    = inner,
+/* The frame of a call: its index parameters, then the others bound to the caller's expressions. */
+static bool bind_parameters(module *m, const tree *t, const tree *f, const local *scope, const trail *where,
+                            const index_id *index, node domain, local *frame, const local **inner) {
+    unsigned used = 0;
+    double always = 0;
+    bool all      = graph_is_constant(m->g, domain, &always) && always != 0;
+    for (const tree *b = f->a; b; b = b->next, used++) {
+        frame[used] = (local){.outer    = *inner,
                               .name     = b->name,
                               .is_index = true,
                               .index    = index[used],
                               .domain   = all ? NODE_NONE : domain};
-        inner       = &frame[used++];
+        *inner      = &frame[used];
     }
     const tree *argument = t->a;
-    for (const tree *p = f->b; p; p = p->next, argument = argument->next) {
-        node n = expression(m, argument, scope, where);
-        if (!n)
-            return NODE_NONE;
-        local *l = &frame[used++];
-        *l       = (local){.outer = inner, .name = p->name, .bound = {.name = p->name, .node = n}};
+    for (const tree *p = f->b; p; p = p->next, argument = argument->next, used++) {
+        local *l = &frame[used];
+        *l       = (local){.outer = *inner, .name = p->name, .bound = {.name = p->name}};
+        if (!(l->bound.node = expression(m, argument, scope, where)))
+            return false;
         for (const tree *i = p->a; i; i = i->next) {
             node ignored;
             if (l->bound.rank == TENSOR_RANK ||
-                !resolve_index(m, i, inner, where, &l->bound.index[l->bound.rank], &ignored))
-                return NODE_NONE;
+                !resolve_index(m, i, *inner, where, &l->bound.index[l->bound.rank], &ignored))
+                return false;
             l->bound.rank++;
         }
-        inner = l;
+        *inner = l;
     }
-    trail here = {.outer = where, .function = f->name, .call = t->at, .depth = where ? where->depth + 1 : 1};
-    return expression(m, f->c, inner, &here);
+    return true;
+}
+
+static node function_call(module *m, const tree *t, const tree *f, const local *scope, const trail *where) {
+    index_id index[TENSOR_RANK];
+    unsigned count, indices = list_length(f->a), formals = list_length(f->b);
+    node domain;
+    if (!bracket(m, t, scope, where, index, &count, &domain))
+        return NODE_NONE;
+    if (count != indices) {
+        module_error(m, t->at, where, indices ? format_text(m, "write `%s[%s](…)`", f->name, f->a->name) : NULL,
+                     "`%s` takes %u ind%s in brackets, here %s %u", f->name, indices, indices == 1 ? "ex" : "ices",
+                     count == 1 ? "is" : "are", count);
+        return NODE_NONE;
+    }
+    if (!arguments(m, t, where, formals))
+        return NODE_NONE;
+    if (where && where->depth >= EXPANSION_DEPTH) {
+        if (!m->gave_up)
+            module_error(m, t->at, where, "a function may not call itself", "`%s` is expanded more than %d levels deep",
+                         f->name, EXPANSION_DEPTH);
+        m->gave_up = true;
+        return NODE_NONE;
+    }
+    local *frame = malloc((count + formals + 1) * sizeof *frame);
+    if (!frame) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    const local *inner = NULL;
+    trail here         = {.outer = where, .function = f->name, .call = t->at, .depth = where ? where->depth + 1 : 1};
+    node n             = NODE_NONE;
+    if (bind_parameters(m, t, f, scope, where, index, domain, frame, &inner))
+        n = expression(m, f->c, inner, &here);
+    free(frame);
+    return n;
 }
 
 /* Calls by name */
 
 static node dropout_call(module *m, const tree *t, const local *scope, const trail *where) {
     double rate;
-    if (!arguments(m, t, where, 2) || !constant_value(m, t->a->next, &rate))
+    if (!arguments(m, t, where, 2) || !constant_value(m, t->a->next, scope, where, &rate))
         return NODE_NONE;
     node x = operand(m, t->a, scope, where, false);
     if (rate < 0 || rate >= 1) {
@@ -564,7 +543,7 @@ static node call(module *m, const tree *t, const local *scope, const trail *wher
         return index_call(m, t, scope, where, t->name[0] == 'e');
     if (strcmp(t->name, "total") == 0 && m->total)
         return arguments(m, t, where, 1) ? m->total(m, t->a, scope, where) : NODE_NONE;
-    if (m->mechanism && strcmp(t->name, "attention") == 0) {
+    if (m->mechanism_count && strcmp(t->name, "attention") == 0) {
         node argument = arguments(m, t, where, 1) ? operand(m, t->a, scope, where, false) : NODE_NONE;
         return argument ? call_slot(m, t, argument, where) : NODE_NONE;
     }
@@ -582,13 +561,29 @@ static node call(module *m, const tree *t, const local *scope, const trail *wher
     return unknown(m, t, scope, where, "function");
 }
 
+static node limited_expression(module *m, const tree *t, const local *scope, const trail *where);
+
 node expression(module *m, const tree *t, const local *scope, const trail *where) {
-    if (m->gave_up || m->steps++ > EXPANSION_STEPS) {
-        if (!m->gave_up)
-            module_error(m, t->at, where, NULL, "the spec expands to more than %d expressions", EXPANSION_STEPS);
+    if (m->gave_up)
+        return NODE_NONE;
+    bool long_work = m->steps >= EXPANSION_STEPS, deep = m->nesting >= EXPANSION_NESTING;
+    if (long_work || deep) {
         m->gave_up = true;
+        if (deep)
+            module_error(m, t->at, where, NULL, "with all functions expanded, this is nested more than %d levels deep",
+                         EXPANSION_NESTING);
+        else
+            module_error(m, t->at, where, NULL, "the spec expands to more than %d expressions", EXPANSION_STEPS);
         return NODE_NONE;
     }
+    m->steps++;
+    m->nesting++;
+    node n = limited_expression(m, t, scope, where);
+    m->nesting--;
+    return n;
+}
+
+static node limited_expression(module *m, const tree *t, const local *scope, const trail *where) {
     switch (t->kind) {
     case TREE_NUMBER:
         if (t->integer && fabs(t->number) > 9e15) {
@@ -607,6 +602,8 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
         return call(m, t, scope, where);
     case TREE_BINARY:
         return binary(m, t, scope, where);
+    case TREE_CHAIN:
+        return chain(m, t, scope, where);
     case TREE_UNARY: {
         bool logical = strcmp(t->name, "not") == 0;
         node a       = operand(m, t->a, scope, where, logical);
@@ -638,18 +635,23 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
     }
 }
 
-bool constant_value(module *m, const tree *t, double *out) {
-    node n = expression(m, t, NULL, NULL);
+bool constant_value(module *m, const tree *t, const local *scope, const trail *where, double *out) {
+    node n = operand(m, t, scope, where, false);
     if (!n)
         return false;
-    if (graph_is_constant(m->g, n, out) && isfinite(*out))
-        return true;
-    module_error(m, t->at, NULL, NULL, "a constant is needed here");
-    return false;
+    if (!graph_is_constant(m->g, n, out)) {
+        module_error(m, t->at, where, NULL, "a constant is needed here");
+        return false;
+    }
+    if (!isfinite(*out)) {
+        module_error(m, t->at, where, NULL, "this constant is not a finite number");
+        return false;
+    }
+    return true;
 }
 
-bool integer_value(module *m, const tree *t, int64_t *out) {
-    node n = expression(m, t, NULL, NULL);
+bool integer_value(module *m, const tree *t, const local *scope, const trail *where, int64_t *out) {
+    node n = operand(m, t, scope, where, false);
     if (!n)
         return false;
     node_view v = graph_view(m->g, n);
@@ -657,6 +659,9 @@ bool integer_value(module *m, const tree *t, int64_t *out) {
         *out = v.integer;
         return true;
     }
-    module_error(m, t->at, NULL, NULL, "a constant integer is needed here");
+    if (v.free || v.type == TYPE_FLOAT)
+        module_error(m, t->at, where, NULL, "a constant integer is needed here");
+    else
+        module_error(m, t->at, where, NULL, "this integer is too large");
     return false;
 }

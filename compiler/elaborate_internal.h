@@ -1,5 +1,6 @@
-/* What the elaborator's files share. elaborate.c: statements and whole specs; elaborate_expression.c: expressions and
- * functions; spec.c: reading files, messages. */
+/* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_optimizer.c: optimizers;
+ * elaborate_expression.c: expressions and functions; elaborate_names.c: look-up and misspellings; spec.c: reading
+ * files, messages. */
 #ifndef ATTNC_ELABORATE_INTERNAL_H
 #define ATTNC_ELABORATE_INTERNAL_H
 
@@ -32,8 +33,8 @@ typedef struct named_number {
     const char *name;
     double number;
     bool integer;
-    bool given; /* by the caller: a default does not replace it */
-    bool used;
+    bool given;    /* by the caller: a default does not replace it */
+    bool declared; /* its statement was reached */
 } named_number;
 
 typedef struct named_index {
@@ -76,11 +77,13 @@ struct module {
     size_t number_count, number_capacity;
     named_index index[GRAPH_INDICES];
     unsigned index_count;
-    unsigned level;  /* depth of repeats */
-    int64_t layer;   /* iteration of the innermost repeat */
-    uint64_t steps;  /* expansion work so far */
-    bool gave_up;    /* the limit was reported */
-    unsigned failed; /* errors in this module */
+    unsigned level;   /* depth of repeats */
+    int64_t layer;    /* iteration of the innermost repeat */
+    uint64_t steps;   /* expansion work so far */
+    unsigned nesting; /* of expressions being expanded */
+    bool gave_up;     /* the limit was reported */
+    unsigned failed;  /* errors in this module */
+    const tree *variant;
     /* a model's slot */
     const spec *const *mechanism;
     const elaboration *mechanism_how;
@@ -88,26 +91,41 @@ struct module {
     /* a mechanism in a slot: its argument */
     node slot_argument;
     node slot_result;
+    bool slot_taken; /* an input stands for the argument */
     /* an optimizer */
     node (*total)(module *m, const tree *argument, const local *scope, const trail *where);
     void *optimizer;
 };
 
-enum { EXPANSION_DEPTH = 100, EXPANSION_STEPS = 2000000 };
+/* Calls within calls, expressions within expressions, and expressions in all: what a spec may expand to. */
+enum { EXPANSION_DEPTH = 100, EXPANSION_NESTING = 1500, EXPANSION_STEPS = 1000000 };
 
 void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 node expression(module *m, const tree *t, const local *scope, const trail *where); /* NODE_NONE after an error */
-bool integer_value(module *m, const tree *t, int64_t *out);                        /* of sizes and constants */
-bool constant_value(module *m, const tree *t, double *out);
+/* One that is a condition (boolean) or a number (not). */
+node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean);
+/* Of what must be known now: sizes, rates, initial values. */
+bool integer_value(module *m, const tree *t, const local *scope, const trail *where, int64_t *out);
+bool constant_value(module *m, const tree *t, const local *scope, const trail *where, double *out);
 const value *find_value(const module *m, const char *name);
 value *add_value(module *m, const value *v);
 named_number *find_number(const module *m, const char *name);
 bool find_index(const module *m, const char *name, index_id *out);
+bool is_builtin(const char *name); /* a function or reduction of the language itself */
 const tree *find_function(const module *m, const char *name);
 node call_slot(module *m, const tree *call, node argument, const trail *where);
 const char *suggest(const module *m, const char *name, const local *scope); /* NULL: nothing is near */
+const char *suggest_number(const module *m, const char *name);
+const char *suggest_variant(const module *m, const char *name);
 const char *format_text(module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* elaborate.c, for elaborate_optimizer.c */
+bool module_begin(module *m, const elaboration *how);
+void module_discard(module *m);
+void size_statement(module *m, const tree *t);
+void tensor_statement(module *m, const tree *t);
+index_set set_of(const index_id *index, unsigned rank);
 
 void spec_report(FILE *stream, span at, const char *severity, const char *text, const char *hint);
 void spec_line(span at, unsigned *line, unsigned *column);

@@ -1,6 +1,7 @@
 /* Reading spec files with their includes, and messages about places in them. */
 #include "elaborate_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +9,18 @@
 
 enum { FILE_LIMIT = 16 << 20, INCLUDE_DEPTH = 32 };
 
+/* Bytes of UTF-8 that continue a character take no column. */
+static bool inside_character(char c) {
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
 void spec_line(span at, unsigned *line, unsigned *column) {
     *line = *column = 1;
     for (uint32_t i = 0; i < at.begin && i < at.file->size; i++) {
         if (at.file->text[i] == '\n') {
             ++*line;
             *column = 1;
-        } else if (((unsigned char)at.file->text[i] & 0xC0) != 0x80) {
+        } else if (!inside_character(at.file->text[i])) {
             ++*column;
         }
     }
@@ -24,20 +30,26 @@ void spec_report(FILE *stream, span at, const char *severity, const char *text, 
     unsigned line, column;
     spec_line(at, &line, &column);
     fprintf(stream, "%s:%u:%u: %s: %s\n", at.file->path, line, column, severity, text);
+    /* of a long line the part around the place */
+    enum { BEFORE = 90, SHOWN = 150 };
     size_t begin = at.begin < at.file->size ? at.begin : at.file->size, end = begin;
-    while (begin > 0 && at.file->text[begin - 1] != '\n')
+    while (begin > 0 && at.file->text[begin - 1] != '\n' && at.begin - begin < BEFORE)
         begin--;
-    while (end < at.file->size && at.file->text[end] != '\n')
+    while (end < at.file->size && at.file->text[end] != '\n' && end - begin < SHOWN)
         end++;
-    int shown = (int)(end - begin < 200 ? end - begin : 200);
-    fprintf(stream, "    %.*s\n    ", shown, at.file->text + begin);
-    for (size_t i = begin; i < at.begin && i < end && i < begin + 200; i++)
-        if (((unsigned char)at.file->text[i] & 0xC0) != 0x80)
+    while (begin < at.begin && inside_character(at.file->text[begin]))
+        begin++;
+    fputs("    ", stream);
+    for (size_t i = begin; i < end; i++) /* what is not text could do anything to a terminal */
+        fputc(iscntrl((unsigned char)at.file->text[i]) && at.file->text[i] != '\t' ? '?' : at.file->text[i], stream);
+    fputs("\n    ", stream);
+    for (size_t i = begin; i < at.begin; i++)
+        if (!inside_character(at.file->text[i]))
             fputc(at.file->text[i] == '\t' ? '\t' : ' ', stream);
-    size_t stop = at.end < end ? at.end : end;
     fputc('^', stream);
-    for (size_t i = at.begin + 1; i < stop && i < begin + 200; i++)
-        fputc('~', stream);
+    for (size_t i = at.begin + 1; i < at.end && i < end; i++)
+        if (!inside_character(at.file->text[i]))
+            fputc('~', stream);
     fputc('\n', stream);
     if (hint)
         fprintf(stream, "    hint: %s\n", hint);

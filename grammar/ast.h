@@ -34,8 +34,10 @@ struct tree {
     const char *name; /* names, operators, strings */
     double number;    /* NUMBER */
     bool integer;     /* NUMBER: written without point and exponent */
-    tree *a, *b, *c, *d;
+    bool measured;    /* the depth below it was looked at */
+    tree *a, *b, *c;
     tree *next; /* in a list */
+    tree *last; /* of a list's first element: its last, for appending; may lag behind */
 };
 
 typedef struct arena arena;
@@ -49,9 +51,10 @@ typedef struct message_sink {
     void *context;
 } message_sink;
 
-enum { PARSE_DEPTH = 2000, PARSE_ERRORS = 20 };
+enum { PARSE_DEPTH = 500, PARSE_ERRORS = 20 };
 
-/* Parses one file. Returns the list of its statements; where there were errors, they have been reported and the
+/* Parses one file. Returns the list of its statements, at most PARSE_DEPTH nodes deep, so that what walks the tree may
+ * recurse. Where there were errors, *ok is false, they have been reported, at most PARSE_ERRORS of them, and the
  * statements that were understood are returned. */
 tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok);
 

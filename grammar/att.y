@@ -9,7 +9,8 @@ int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
 %define api.pure full
 %define api.prefix {att_}
 %define api.location.type {parse_span}
-%define parse.error verbose
+%define parse.error custom
+%define parse.lac full
 %locations
 %parse-param {parsing *p} {void *scanner}
 %lex-param {void *scanner}
@@ -22,6 +23,8 @@ int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
 }
 
 %code {
+#include <string.h>
+
 #define YYLLOC_DEFAULT(current, rhs, n)                                                                                \
     do {                                                                                                               \
         if (n) {                                                                                                       \
@@ -32,9 +35,11 @@ int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
         }                                                                                                              \
     } while (0)
 
+/* Bison calls this for lack of stack only: syntax errors go to yyreport_syntax_error. */
 static void att_error(const parse_span *at, parsing *p, void *scanner, const char *text) {
     (void)scanner;
-    parse_report(p, *at, text, NULL);
+    (void)text;
+    parse_report(p, *at, "this is nested too deeply", NULL);
 }
 }
 
@@ -72,6 +77,7 @@ statement:
   | INDEX labels { $$ = $2; }
   | INPUT params { $$ = parse_inputs(p, $2, NULL); }
   | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
+  | INPUT LABEL ':' NAME '<' sum { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, $6); }
   | PARAM params '~' initialiser group { $$ = parse_params(p, $2, $4, $5); }
   | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
   | FN NAME function_indices '(' optional_formals ')' '=' expression {
@@ -215,3 +221,28 @@ expressions:
     expression { $$ = $1; }
   | expressions ',' expression { $$ = parse_append($1, $3); }
 %%
+
+static int yyreport_syntax_error(const yypcontext_t *context, parsing *p, void *scanner) {
+    enum { MANY = 5 };
+    (void)scanner;
+    yysymbol_kind_t expected[YYNTOKENS], token = yypcontext_token(context);
+    const char *name[MANY];
+    int count = yypcontext_expected_tokens(context, expected, YYNTOKENS), named = 0;
+    bool statement = false, value = false, parenthesis = false, bracket = false;
+    for (int i = 0; i < count; i++) {
+        statement |= expected[i] == YYSYMBOL_SIZE;
+        value |= expected[i] == YYSYMBOL_NUMBER;
+        parenthesis |= strcmp(yysymbol_name(expected[i]), "')'") == 0;
+        bracket |= strcmp(yysymbol_name(expected[i]), "']'") == 0;
+        if (named < MANY)
+            name[named++] = yysymbol_name(expected[i]);
+    }
+    const char *wanted = value         ? "an expression is expected"
+                         : parenthesis ? "is a `)` missing before it?"
+                         : bracket     ? "is a `]` missing before it?"
+                         : statement   ? "a statement is expected"
+                                       : NULL;
+    parse_unexpected(p, *yypcontext_location(context), token == YYSYMBOL_YYEOF, wanted, name,
+                     count > MANY ? 0 : (unsigned)count);
+    return 0;
+}

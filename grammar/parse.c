@@ -110,6 +110,28 @@ void parse_report(parsing *p, parse_span at, const char *text, const char *hint)
         p->sink.error(p->sink.context, place(p, at), text, hint);
 }
 
+void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, const char *const *token,
+                      unsigned count) {
+    char text[256], hint[256] = "";
+    size_t used   = 0;
+    int length    = (int)(at.end - at.begin < 40 ? at.end - at.begin : 40);
+    const char *s = p->file->text + at.begin;
+    if (end)
+        snprintf(text, sizeof text, "the file ends too early");
+    else
+        snprintf(text, sizeof text, "`%.*s` cannot stand here", length, s);
+    if (wanted)
+        snprintf(hint, sizeof hint, "%s", wanted);
+    for (unsigned i = 0; !wanted && i < count && used < sizeof hint; i++) {
+        const char *separator = i == 0 ? "expected: " : i + 1 < count ? ", " : " or ";
+        bool mark             = strncmp(token[i], "a ", 2) != 0 && strncmp(token[i], "the ", 4) != 0;
+        const char *quote     = mark && token[i][0] != '\'' ? "`" : "";
+        int written = snprintf(hint + used, sizeof hint - used, "%s%s%s%s", separator, quote, token[i], quote);
+        used += written > 0 ? (size_t)written : 0;
+    }
+    parse_report(p, at, text, hint[0] ? arena_copy(p->memory, hint, strlen(hint)) : NULL);
+}
+
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name) {
     tree *t = arena_take(p->memory, sizeof *t);
     t->kind = kind;
@@ -138,26 +160,33 @@ tree *parse_unary(parsing *p, parse_span at, const char *op, tree *a) {
     return t;
 }
 
-/* a < b <= c means a < b and b <= c. */
+/* a < b <= c means a < b and b <= c, with b evaluated once. */
 tree *parse_chain(parsing *p, parse_span at, const char *op, tree *chain, tree *b) {
-    tree *last = strcmp(chain->name, "and") == 0 ? chain->b : chain;
-    return parse_binary(p, at, "and", chain, parse_binary(p, at, op, last->b, b));
+    if (chain->kind == TREE_BINARY) {
+        tree *first = parse_tree(p, TREE_CHAIN, at, NULL);
+        first->a    = chain->a;
+        first->b    = parse_tree(p, TREE_LINK, at, chain->name);
+        first->b->a = chain->b;
+        chain       = first;
+    }
+    tree *link = parse_tree(p, TREE_LINK, at, op);
+    link->a    = b;
+    chain->b   = parse_append(chain->b, link);
+    chain->at  = place(p, at);
+    return chain;
 }
 
-/* Lists are short except for statements, which a chain of 10,000 still appends in no time: the last element is
- * remembered in the first one's d. */
+/* The first element remembers the last, so that a list of 10,000 statements is built in linear time. */
 tree *parse_append(tree *list, tree *more) {
     if (!list)
         return more;
     if (!more)
         return list;
-    tree *last = list->d ? list->d : list;
+    tree *last = list->last ? list->last : list;
     while (last->next)
         last = last->next;
     last->next = more;
-    while (last->next)
-        last = last->next;
-    list->d = last;
+    list->last = more->last ? more->last : more;
     return list;
 }
 
@@ -207,10 +236,45 @@ tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *na
     return t;
 }
 
+/* The deepest path is bounded without recursion. Returns a node that is too deep, or NULL. */
+static const tree *too_deep(tree *list) {
+    struct place {
+        tree *t;
+        unsigned depth;
+    } *stack     = NULL;
+    size_t count = 0, capacity = 0;
+    const tree *found = NULL;
+    unsigned depth    = 0;
+    for (;;) {
+        if (capacity - count < 4) {
+            struct place *more = realloc(stack, (capacity = capacity * 2 + 64) * sizeof *stack);
+            if (!more) {
+                fputs("attnc: out of memory\n", stderr);
+                exit(3);
+            }
+            stack = more;
+        }
+        if (list && !list->measured) { /* what statements share, they share at one depth */
+            list->measured = true;
+            tree *part[]   = {list->next, list->a, list->b, list->c};
+            for (unsigned i = 0; i < 4; i++)
+                if (part[i])
+                    stack[count++] = (struct place){part[i], depth + (i > 0)};
+            if (depth > PARSE_DEPTH)
+                found = list;
+        }
+        if (found || count == 0)
+            break;
+        list  = stack[--count].t;
+        depth = stack[count].depth;
+    }
+    free(stack);
+    return found;
+}
+
 tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok) {
     parsing p = {.memory = memory, .file = file, .sink = sink};
     yyscan_t scanner;
-    *ok = false;
     if (att_lex_init_extra(&p, &scanner) != 0) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
@@ -219,8 +283,11 @@ tree *parse_source(arena *memory, const source *file, message_sink sink, bool *o
     int status             = att_parse(&p, scanner);
     att__delete_buffer(buffer, scanner);
     att_lex_destroy(scanner);
-    if (status == 2)
-        parse_report(&p, (parse_span){p.at, p.at}, "this is nested too deeply", NULL);
+    const tree *deep = too_deep(p.result);
+    if (deep) {
+        parse_report(&p, (parse_span){deep->at.begin, deep->at.end}, "this is nested too deeply", NULL);
+        p.result = NULL;
+    }
     *ok = status == 0 && p.errors == 0;
     return p.result;
 }

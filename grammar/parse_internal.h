@@ -19,6 +19,10 @@ typedef struct parsing {
 
 int parse_keyword(const char *text);
 void parse_report(parsing *p, parse_span at, const char *text, const char *hint);
+/* A token that cannot stand where it stands. The hint is `wanted` or, where that is NULL, the names of the tokens that
+ * could stand there. */
+void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, const char *const *token,
+                      unsigned count);
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name);
 tree *parse_number(parsing *p, parse_span at, double value, bool integer);
 tree *parse_binary(parsing *p, parse_span at, const char *op, tree *a, tree *b);
