@@ -32,10 +32,22 @@ typedef struct emitter {
     node computing;
     index_id split;
     node *scan_of; /* scan label: the SCAN node */
-    /* remembered expressions */
-    LLVMValueRef *memo;
-    uint32_t *memo_stamp;
+    /* what was computed at a point: open addressing by (stamp, node); stamps are never used again */
+    struct remembered {
+        uint32_t     stamp;
+        node         node;
+        LLVMValueRef value;
+    }       *memo;
+    size_t   memo_count, memo_size;
     uint32_t stamps;
+    /* the environments that gathers made at this point, so that the same substitution is the same place */
+    struct substitution {
+        uint32_t     outer, inner;
+        unsigned     count;
+        index_id     index[TENSOR_RANK];
+        LLVMValueRef value[TENSOR_RANK];
+    }       *substitution;
+    unsigned substitution_count, substitution_room;
 } emitter;
 
 /* Parameters of a kernel: its buffers, then lo, hi, seed, then the numbers of its random tensors. */

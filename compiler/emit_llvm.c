@@ -545,8 +545,6 @@ LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char
     e->parameter_of = get(s->buffer_count, sizeof *e->parameter_of);
     e->buffer       = get(s->buffer_count, sizeof *e->buffer);
     e->random       = get(nodes, sizeof *e->random);
-    e->memo         = get(nodes, sizeof *e->memo);
-    e->memo_stamp   = get(nodes, sizeof *e->memo_stamp);
     p.kernel        = get(s->step_count, sizeof *p.kernel);
     find_scans(e);
 
@@ -569,7 +567,7 @@ LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char
     free(e->buffer);
     free(e->random);
     free(e->memo);
-    free(e->memo_stamp);
+    free(e->substitution);
     free(e->scan_of);
     LLVMDisposeBuilder(e->builder);
     return e->module;

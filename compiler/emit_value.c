@@ -10,7 +10,62 @@ LLVMValueRef emit_int(emitter *e, int64_t value) {
 }
 
 void emit_new_point(emitter *e, environment *at) {
-    at->stamp = ++e->stamps;
+    at->stamp             = ++e->stamps;
+    e->substitution_count = 0;
+}
+
+static struct remembered *slot_of(const emitter *e, uint32_t stamp, node n) {
+    uint64_t h = ((uint64_t)stamp << 32 | n) * 0x9E3779B97F4A7C15u;
+    for (size_t i = (h >> 32) & (e->memo_size - 1);; i = (i + 1) & (e->memo_size - 1))
+        if (!e->memo[i].value || (e->memo[i].stamp == stamp && e->memo[i].node == n))
+            return &e->memo[i];
+}
+
+static void *resized(void *memory, size_t bytes) {
+    memory = realloc(memory, bytes);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static void remember(emitter *e, uint32_t stamp, node n, LLVMValueRef value) {
+    if (2 * (e->memo_count + 1) > e->memo_size) {
+        struct remembered *old  = e->memo;
+        size_t             size = e->memo_size;
+        e->memo_size            = size ? 2 * size : 4096;
+        e->memo                 = resized(NULL, e->memo_size * sizeof *e->memo);
+        memset(e->memo, 0, e->memo_size * sizeof *e->memo);
+        for (size_t i = 0; i < size; i++)
+            if (old[i].value)
+                *slot_of(e, old[i].stamp, old[i].node) = old[i];
+        free(old);
+    }
+    *slot_of(e, stamp, n) = (struct remembered){stamp, n, value};
+    e->memo_count++;
+}
+
+/* The stamp of the place that a substitution at `outer` makes. */
+static uint32_t inner_stamp(emitter *e, uint32_t outer, unsigned count, const index_id *index, const LLVMValueRef *value) {
+    for (unsigned i = 0; i < e->substitution_count; i++) {
+        const struct substitution *s = &e->substitution[i];
+        if (s->outer == outer && s->count == count && memcmp(s->index, index, count) == 0 && memcmp(s->value, value, count * sizeof *value) == 0)
+            return s->inner;
+    }
+    if (count > TENSOR_RANK)
+        return ++e->stamps;
+    if (e->substitution_count == e->substitution_room) {
+        e->substitution_room = 2 * e->substitution_room + 16;
+        e->substitution      = resized(e->substitution, e->substitution_room * sizeof *e->substitution);
+    }
+    struct substitution *s = &e->substitution[e->substitution_count++];
+    s->outer               = outer;
+    s->inner               = ++e->stamps;
+    s->count               = count;
+    memcpy(s->index, index, count);
+    memcpy(s->value, value, count * sizeof *value);
+    return s->inner;
 }
 
 LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t number) {
@@ -107,7 +162,7 @@ static LLVMValueRef zero_of(emitter *e, value_type type) {
                               : LLVMConstInt(e->i1, 0, false);
 }
 
-static LLVMValueRef gather(emitter *e, environment *at, node n, node_view v) {
+static LLVMValueRef gather(emitter *e, environment *at, node_view v) {
     environment inner   = *at;
     LLVMValueRef inside = NULL;
     node child[GRAPH_INDICES + 1];
@@ -125,8 +180,10 @@ static LLVMValueRef gather(emitter *e, environment *at, node n, node_view v) {
         inner.low[index]   = low;
         inner.high[index]  = high;
     }
-    (void)n;
-    emit_new_point(e, &inner);
+    LLVMValueRef here[GRAPH_INDICES];
+    for (unsigned i = 0; i + 1 < v.child_count; i++)
+        here[i] = inner.value[v.substituted[i]];
+    inner.stamp        = inner_stamp(e, at->stamp, v.child_count - 1, v.substituted, here);
     LLVMValueRef value = emit_value(e, &inner, child[0]);
     return inside ? LLVMBuildSelect(e->builder, inside, value, zero_of(e, v.type), "") : value;
 }
@@ -290,7 +347,7 @@ static LLVMValueRef pointwise(emitter *e, environment *at, node_view v) {
     return int_op(e, at, v, x[0], x[1]);
 }
 
-static LLVMValueRef compute(emitter *e, environment *at, node n, node_view v) {
+static LLVMValueRef compute(emitter *e, environment *at, node_view v) {
     switch (v.op) {
     case NODE_FLOAT:
         return LLVMConstReal(e->f32, v.number);
@@ -299,7 +356,7 @@ static LLVMValueRef compute(emitter *e, environment *at, node n, node_view v) {
     case NODE_INDEX:
         return at->value[__builtin_ctzll(v.vars)];
     case NODE_GATHER:
-        return gather(e, at, n, v);
+        return gather(e, at, v);
     case NODE_PREVIOUS:
         return previous(e, at, v);
     case NODE_RANDOM:
@@ -310,17 +367,16 @@ static LLVMValueRef compute(emitter *e, environment *at, node n, node_view v) {
 }
 
 LLVMValueRef emit_value(emitter *e, environment *at, node n) {
-    if (e->memo_stamp[n] == at->stamp)
-        return e->memo[n];
+    if (e->memo_size && slot_of(e, at->stamp, n)->value)
+        return slot_of(e, at->stamp, n)->value;
     node_view v     = graph_view(e->g, n);
     uint32_t number = e->s->buffer_of[n];
     LLVMValueRef value;
     if (number != NO_BUFFER && n != e->computing)
         value = emit_load(e, at, number, v.type);
     else
-        value = compute(e, at, n, v);
-    e->memo[n]       = value;
-    e->memo_stamp[n] = at->stamp;
+        value = compute(e, at, v);
+    remember(e, at->stamp, n, value);
     return value;
 }
 
