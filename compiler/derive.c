@@ -465,6 +465,5 @@ bool derive_parameter_gradients(graph *g, uint32_t *orphan) {
 }
 
 void derive_forget_stops(graph *g) {
-    for (uint32_t i = 0; i < graph_output_count(g); i++)
-        graph_set_output_node(g, i, rewrite_forget_stops(g, graph_output(g, i)->node));
+    rewrite_forget_stops(g);
 }

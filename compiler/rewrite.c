@@ -84,10 +84,11 @@ node rewrite_replace(graph *g, node n, node from, node to) {
     return result;
 }
 
-node rewrite_forget_stops(graph *g, node n) {
+void rewrite_forget_stops(graph *g) {
+    /* one memory for all outputs: a scan that they share is rebuilt once */
     rewriting r = {.g = g, .stops = true};
     begin(&r);
-    node result = rewrite(&r, n);
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        graph_set_output_node(g, i, rewrite(&r, graph_output(g, i)->node));
     free(r.memo);
-    return result;
 }

@@ -8,7 +8,7 @@
  * from within are rebuilt with states of their own. */
 node rewrite_replace(graph *g, node n, node from, node to);
 
-/* n without STOPs. */
-node rewrite_forget_stops(graph *g, node n);
+/* Every output without STOPs. */
+void rewrite_forget_stops(graph *g);
 
 #endif
