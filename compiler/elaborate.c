@@ -187,8 +187,8 @@ static bool initialiser_of(module *m, const tree *t, tensor *out) {
             if (count < 2 && !constant_value(m, a, NULL, NULL, &out->argument[count]))
                 return false;
         if (count != known[i].arguments) {
-            module_error(m, t->at, NULL, NULL, "`%s` takes %u arguments, here are %u", t->name, known[i].arguments,
-                         count);
+            module_error(m, t->at, NULL, NULL, "`%s` takes %u argument%s, here %s %u", t->name, known[i].arguments,
+                         known[i].arguments == 1 ? "" : "s", count == 1 ? "is" : "are", count);
             return false;
         }
         return true;

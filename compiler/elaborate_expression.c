@@ -172,14 +172,19 @@ static bool in_range(module *m, const tree *t, const trail *where, node position
 
 /* Reads */
 
-static bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step) {
+static bool is_index(const module *m, const local *scope, const tree *t, index_id index) {
     index_id named;
-    if (t->kind != TREE_BINARY || t->a->kind != TREE_NAME || t->b->kind != TREE_NUMBER || t->b->number != 1)
+    if (t->kind != TREE_NAME)
         return false;
-    const local *l = find_local(scope, t->a->name);
-    if (l ? !l->is_index : !find_index(m, t->a->name, &named))
+    const local *l = find_local(scope, t->name);
+    if (l ? !l->is_index : !find_index(m, t->name, &named) || find_value(m, t->name))
         return false;
-    return (l ? l->index : named) == index && strcmp(t->name, step < 0 ? "-" : "+") == 0;
+    return (l ? l->index : named) == index;
+}
+
+static bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step) {
+    return t->kind == TREE_BINARY && is_index(m, scope, t->a, index) && t->b->kind == TREE_NUMBER &&
+           t->b->number == 1 && strcmp(t->name, step < 0 ? "-" : "+") == 0;
 }
 
 static node read_value(module *m, const tree *t, const value *bound, const local *scope, const trail *where) {
@@ -187,7 +192,8 @@ static node read_value(module *m, const tree *t, const value *bound, const local
     for (const tree *a = t->a; a; a = a->next)
         count++;
     if (count != bound->rank) {
-        module_error(m, t->at, where, NULL, "`%s` has %u indices, here are %u", t->name, bound->rank, count);
+        module_error(m, t->at, where, NULL, "`%s` has %u ind%s, here %s %u", t->name, bound->rank,
+                     bound->rank == 1 ? "ex" : "ices", count == 1 ? "is" : "are", count);
         return NODE_NONE;
     }
     value copy = *bound; /* expressions below may move the table */
@@ -206,6 +212,8 @@ static node read_value(module *m, const tree *t, const value *bound, const local
             }
             continue;
         }
+        if (is_index(m, scope, a, copy.index[position]))
+            continue; /* not by its value, which is the constant 0 for an index of one value */
         node n = expression(m, a, scope, where);
         if (!n) {
             ok = false;
@@ -233,7 +241,8 @@ static node name_node(module *m, const tree *t, const local *scope, const trail 
     if (v && v->rank == 0)
         return v->node;
     if (v) {
-        module_error(m, t->at, where, NULL, "`%s` is a tensor with %u indices: write them", t->name, v->rank);
+        module_error(m, t->at, where, NULL, "`%s` is a tensor with %u ind%s: write %s", t->name, v->rank,
+                     v->rank == 1 ? "ex" : "ices", v->rank == 1 ? "it" : "them");
         return NODE_NONE;
     }
     index_id i;

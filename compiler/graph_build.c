@@ -376,7 +376,7 @@ static node hoist(graph *g, node n, index_set vars, node *outside) {
         *outside = graph_mul(g, *outside, n);
         return NODE_NONE;
     }
-    node a = g->child[g->node[n].first_child];
+    node a = g->node[n].child_count ? g->child[g->node[n].first_child] : NODE_NONE;
     if (g->node[n].op == NODE_NEG) {
         *outside = graph_neg(g, *outside);
         return hoist(g, a, vars, outside);
@@ -498,8 +498,7 @@ node graph_gather(graph *g, node body, unsigned count, const index_id *substitut
         const node_record *e = &g->node[expression[i]];
         assert(e->type == TYPE_INT);
         bool identity = e->op == NODE_INDEX && e->free == bit(substituted[i]);
-        bool single   = g->index[substituted[i]].extent == 1 && e->op == NODE_INT && e->payload == 0;
-        if (identity || single || !(g->node[body].free & bit(substituted[i])))
+        if (identity || !(g->node[body].free & bit(substituted[i])))
             continue;
         unsigned at = n++; /* kept in order of index, so that equal substitutions are one node */
         for (; at > 0 && kept[at - 1] > substituted[i]; at--) {

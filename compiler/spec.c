@@ -172,8 +172,6 @@ static void take_statement(reader *r, tree *t, const source *file, unsigned dept
             s->name   = t->name;
             s->title  = t->a ? t->a->name : "";
             r->headed = true;
-        } else if (t->number != SPEC_LIBRARY) {
-            on_error(r, t->at, "only a library can be included", NULL);
         }
         return;
     }
@@ -209,6 +207,11 @@ static void read_file(reader *r, source *file, unsigned depth) {
     bool ok;
     tree *list = parse_source(s->memory, file, (message_sink){on_error, r}, &ok);
     r->ok &= ok;
+    for (const tree *t = depth ? list : NULL; t; t = t->next)
+        if (t->kind == TREE_HEAD && t->number != SPEC_LIBRARY) {
+            on_error(r, t->at, "only a library can be included", NULL);
+            return;
+        }
     while (list) {
         tree *next = list->next;
         list->next = NULL;

@@ -6,6 +6,7 @@
 #define YYLTYPE ATT_LTYPE
 #include "att_scanner.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -292,24 +293,132 @@ tree *parse_source(arena *memory, const source *file, message_sink sink, bool *o
     return p.result;
 }
 
+/* The tree as text: an expression in one line, prefix notation; a statement a line. */
+
 static const char *const kind_text[] = {
 #define TREE(name, text) [TREE_##name] = text,
 #include "tree.def"
 #undef TREE
 };
 
-void tree_print(const tree *t, unsigned indent, FILE *file) {
-    for (; t; t = t->next) {
-        fprintf(file, "%*s(%s", (int)indent, "", kind_text[t->kind]);
-        if (t->name)
-            fprintf(file, t->kind == TREE_STRING || t->kind == TREE_INCLUDE ? " \"%s\"" : " %s", t->name);
-        if (t->kind == TREE_NUMBER)
-            fprintf(file, " %.17g", t->number);
+static void print_expression(const tree *t, FILE *file);
+
+/* The shortest text that reads back as the number; a real number shows that it is none of the integers. */
+static void print_number(const tree *t, FILE *file) {
+    char text[64];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, t->number);
+        if (strtod(text, NULL) == t->number)
+            break;
+    }
+    if (t->integer)
+        snprintf(text, sizeof text, "%.0f", fmin(t->number, 1e18));
+    fprintf(file, "%s%s", text, t->integer || strpbrk(text, ".en") ? "" : ".0");
+}
+
+static void print_list(const tree *list, const char *between, FILE *file) {
+    for (const tree *t = list; t; t = t->next) {
+        if (t != list)
+            fputs(between, file);
+        print_expression(t, file);
+    }
+}
+
+static void print_indices(const tree *list, const tree *domain, FILE *file) {
+    if (!list)
+        return;
+    fputc('[', file);
+    print_list(list, " ", file);
+    if (domain) {
+        fputs(" where ", file);
+        print_expression(domain, file);
+    }
+    fputc(']', file);
+}
+
+static void print_expression(const tree *t, FILE *file) {
+    switch (t->kind) {
+    case TREE_NUMBER:
+        print_number(t, file);
+        return;
+    case TREE_NAME:
+    case TREE_BOUND:
+        fputs(t->name, file);
+        return;
+    case TREE_READ:
+        fputs(t->name, file);
+        print_indices(t->a, NULL, file);
+        return;
+    case TREE_CALL:
+        fprintf(file, "(%s", t->name);
+        print_indices(t->b, t->c, file);
+        fputs(t->a ? " " : "", file);
+        print_list(t->a, " ", file);
+        break;
+    case TREE_CHAIN:
+        fputs("(chain ", file);
+        print_expression(t->a, file);
+        fputc(' ', file);
+        print_list(t->b, " ", file);
+        break;
+    case TREE_LET:
+        fprintf(file, "(let %s", t->name);
+        print_indices(t->a, NULL, file);
+        fputc(' ', file);
+        print_expression(t->b, file);
+        fputc(' ', file);
+        print_expression(t->c, file);
+        break;
+    default: { /* an operator and its operands */
+        fprintf(file, "(%s", t->name ? t->name : kind_text[t->kind]);
         const tree *part[] = {t->a, t->b, t->c};
         for (unsigned i = 0; i < 3; i++)
             if (part[i]) {
-                fprintf(file, "\n%*s%c:\n", (int)indent + 2, "", 'a' + (int)i);
-                tree_print(part[i], indent + 4, file);
+                fputc(' ', file);
+                print_expression(part[i], file);
+            }
+    }
+    }
+    fputc(')', file);
+}
+
+void tree_print(const tree *t, unsigned indent, FILE *file) {
+    for (; t; t = t->next) {
+        fprintf(file, "%*s(%s %s", (int)indent, "", kind_text[t->kind], t->name ? t->name : "");
+        const tree *value[] = {t->b, t->c, NULL};
+        switch (t->kind) {
+        case TREE_VARIANT:
+        case TREE_REPEAT:
+            if (t->kind == TREE_REPEAT) {
+                fputc(' ', file);
+                print_expression(t->a, file);
+            }
+            fputc('\n', file);
+            tree_print(t->kind == TREE_VARIANT ? t->a : t->b, indent + 2, file);
+            fprintf(file, "%*s)\n", (int)indent, "");
+            continue;
+        case TREE_FUNCTION:
+            print_indices(t->a, NULL, file);
+            fputs(" (", file);
+            print_list(t->b, " ", file);
+            fputc(')', file);
+            value[0] = t->c;
+            value[1] = NULL;
+            break;
+        case TREE_SIZE:
+        case TREE_CONSTANT:
+        case TREE_INDEX:
+        case TREE_EACH:
+        case TREE_STATE:
+            value[0] = t->a;
+            break;
+        default:
+            print_indices(t->a, NULL, file);
+        }
+        for (unsigned i = 0; i < 2; i++)
+            if (value[i]) {
+                fputc(' ', file);
+                print_expression(value[i], file);
             }
         fputs(")\n", file);
     }
