@@ -79,7 +79,7 @@ node_view graph_view(const graph *g, node n) {
                             .type        = (value_type)r->type,
                             .free        = r->free,
                             .child_count = r->child_count,
-                            .child       = g->child + r->first_child,
+                            .child       = r->child_count ? g->child + r->first_child : NULL,
                             .vars        = r->vars,
                             .reduction   = (reduction)r->reduction,
                             .scan_index  = r->scan_index,
