@@ -284,19 +284,29 @@ static void gather_rule(derivation *d, node z, node bar) {
     }
     node guard = graph_bool(g, true), condition = graph_bool(g, true);
     for (unsigned k = 0; k < count; k++) {
-        node solved = NODE_NONE;
-        for (unsigned i = 0; i < GRAPH_INDICES && !solved; i++) {
+        node solved = NODE_NONE, solved_guard = guard;
+        index_id best = GRAPH_INDICES;
+        /* of several the one with the largest extent: the others are what remains to be summed over */
+        for (unsigned i = 0; i < GRAPH_INDICES; i++) {
             index_id r  = (index_id)i;
             bool shared = false;
-            if (!(readers & bit(r) & graph_view(g, e[k]).free))
+            if (!(readers & bit(r) & graph_view(g, e[k]).free) ||
+                (best != GRAPH_INDICES && graph_index_extent(g, r) <= graph_index_extent(g, best)))
                 continue;
             for (unsigned j = 0; j < count; j++)
                 shared |= j != k && (graph_view(g, e[j]).free & bit(r));
-            solved = shared ? NODE_NONE : invert(g, e[k], r, at[k], &guard);
-            if (solved) {
-                bar = graph_gather(g, bar, 1, &r, &solved);
-                readers &= ~bit(r);
+            node here  = guard;
+            node value = shared ? NODE_NONE : invert(g, e[k], r, at[k], &here);
+            if (value) {
+                solved       = value;
+                solved_guard = here;
+                best         = r;
             }
+        }
+        if (solved) {
+            guard = solved_guard;
+            bar   = graph_gather(g, bar, 1, &best, &solved);
+            readers &= ~bit(best);
         }
         if (solved)
             continue;
