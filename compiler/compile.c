@@ -293,19 +293,34 @@ static bool run_program(char *const *arguments, char *error, size_t size) {
                                                          : fail(error, size, "cc", "could not link the shared library");
 }
 
-static bool write_code(built *b, artifact kind, const char *path, char *error, size_t size) {
+/* LLVM's own writing to files ends the process where the disk is full, so the text comes through memory. */
+static bool write_bytes(const char *path, const char *temporary, const char *bytes, size_t count, char *error,
+                        size_t size) {
+    FILE *file = fopen(temporary, "wb");
+    bool ok    = file && fwrite(bytes, 1, count, file) == count;
+    ok         = (!file || fclose(file) == 0) && ok;
+    return ok ? true : fail(error, size, path, strerror(errno));
+}
+
+static bool write_code(built *b, artifact kind, const char *path, const char *temporary, char *error, size_t size) {
     char *text = NULL;
-    bool bad;
-    if (kind == ARTIFACT_LLVM)
-        bad = LLVMPrintModuleToFile(b->module, path, &text);
-    else
-        bad = LLVMTargetMachineEmitToFile(b->machine, b->module, (char *)path,
-                                          kind == ARTIFACT_ASSEMBLY ? LLVMAssemblyFile : LLVMObjectFile, &text);
-    if (bad) {
-        fail(error, size, path, text ? text : "cannot be written");
+    bool ok;
+    if (kind == ARTIFACT_LLVM) {
+        text = LLVMPrintModuleToString(b->module);
+        ok   = write_bytes(path, temporary, text, strlen(text), error, size);
         LLVMDisposeMessage(text);
+        return ok;
     }
-    return !bad;
+    LLVMMemoryBufferRef code = NULL;
+    LLVMCodeGenFileType type = kind == ARTIFACT_ASSEMBLY ? LLVMAssemblyFile : LLVMObjectFile;
+    if (LLVMTargetMachineEmitToMemoryBuffer(b->machine, b->module, type, &text, &code)) {
+        ok = fail(error, size, path, text ? text : "no code could be made");
+        LLVMDisposeMessage(text);
+        return ok;
+    }
+    ok = write_bytes(path, temporary, LLVMGetBufferStart(code), LLVMGetBufferSize(code), error, size);
+    LLVMDisposeMemoryBuffer(code);
+    return ok;
 }
 
 static bool header_to_file(const graph *g, const char *symbol, uint64_t workspace, const char *path,
@@ -336,7 +351,7 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
     built b;
     bool ok = build(g, options, symbol, &b, error, size);
     if (ok) {
-        ok = write_code(&b, kind, kind == ARTIFACT_SHARED ? object : code, error, size);
+        ok = write_code(&b, kind, path, kind == ARTIFACT_SHARED ? object : code, error, size);
         if (ok && kind == ARTIFACT_SHARED) {
             char *arguments[] = {"cc", "-shared", "-o", code, "-x", "none", object, "-ldnnl", "-lgomp", "-lm", NULL};
             char linked[4300];

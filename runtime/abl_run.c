@@ -421,25 +421,46 @@ static size_t choose_bindings(const spec *s, const binding *all, size_t count, b
     return n;
 }
 
+/* What a variant's programs are made from; the bindings are kept in `mine`. */
+typedef struct prepared {
+    training_request request;
+    binding model_bindings[MAX_BINDINGS + 6], mechanism_bindings[MAX_BINDINGS];
+} prepared;
+
+static void prepare(const settings *s, const candidate *c, const spec *model, const spec *optimizer, prepared *p) {
+    const run_description *run    = &s->run;
+    binding all[MAX_BINDINGS + 6] = {
+        {"B", run->batch_size}, {"T", run->length}, {"V", run->vocabulary}, {"L", s->layers}, {"D", s->d_model}};
+    memcpy(all + 5, s->bindings, s->binding_count * sizeof *all);
+    size_t model_count     = choose_bindings(model, all, 5 + s->binding_count, p->model_bindings);
+    size_t mechanism_count = choose_bindings(c->s, s->bindings, s->binding_count, p->mechanism_bindings);
+    p->request             = (training_request){
+                    .mechanism     = c->s,
+                    .model         = model,
+                    .optimizer     = optimizer,
+                    .mechanism_how = {.variant = c->variant, .bindings = p->mechanism_bindings, .binding_count = mechanism_count},
+                    .model_how     = {.bindings = p->model_bindings, .binding_count = model_count},
+                    .seed          = run->seed};
+}
+
+/* A spec that is wrong is known before the first variant trains. */
+static bool check_variant(const settings *s, const candidate *c, const spec *model, const spec *optimizer) {
+    prepared p;
+    diagnostics d = {.stream = stderr};
+    graph *g      = graph_new();
+    prepare(s, c, model, optimizer, &p);
+    bool ok = elaborate_model(g, model, &p.request.mechanism, &p.request.mechanism_how, 1, &p.request.model_how, &d);
+    graph_free(g);
+    return ok;
+}
+
 static bool run_variant(const settings *s, const candidate *c, const spec *model, const spec *optimizer,
                         const batch_source *data, record *r) {
-    const run_description *run = &s->run;
+    prepared p;
     char error[512];
-    binding mine[MAX_BINDINGS + 6] = {
-        {"B", run->batch_size}, {"T", run->length}, {"V", run->vocabulary}, {"L", s->layers}, {"D", s->d_model}};
-    binding model_bindings[MAX_BINDINGS + 6], mechanism_bindings[MAX_BINDINGS];
-    memcpy(mine + 5, s->bindings, s->binding_count * sizeof *mine);
-    size_t model_count       = choose_bindings(model, mine, 5 + s->binding_count, model_bindings);
-    size_t mechanism_count   = choose_bindings(c->s, s->bindings, s->binding_count, mechanism_bindings);
-    training_request request = {
-        .mechanism     = c->s,
-        .model         = model,
-        .optimizer     = optimizer,
-        .mechanism_how = {.variant = c->variant, .bindings = mechanism_bindings, .binding_count = mechanism_count},
-        .model_how     = {.bindings = model_bindings, .binding_count = model_count},
-        .seed          = run->seed};
     diagnostics d = {.stream = stderr};
-    training *t   = training_new(&request, &d, error, sizeof error);
+    prepare(s, c, model, optimizer, &p);
+    training *t = training_new(&p.request, &d, error, sizeof error);
     if (!t) {
         snprintf(r->failure, sizeof r->failure, "%.250s", error);
         return false;
@@ -611,6 +632,9 @@ int main(int argc, char **argv) {
             status = EXIT_ENVIRONMENT;
         }
     }
+    for (size_t i = 0; i < count && !status; i++)
+        if (!check_variant(&s, &list[i], model, optimizer))
+            status = EXIT_INPUT;
     if (!status && !can_write(s.run.out)) {
         fprintf(stderr, "abl-run: cannot write into %s: %s\n", s.run.out, strerror(errno));
         status = EXIT_ENVIRONMENT;

@@ -245,6 +245,16 @@ static void write_script(FILE *plot, const run_description *run, const char *pat
     fputs("\nunset multiplot\nunset output\n", plot);
 }
 
+/* gnuplot does not say when the disk is full: a whole PNG file ends with its IEND chunk. */
+static bool whole_png(const char *path) {
+    char tail[8] = {0};
+    FILE *file   = fopen(path, "rb");
+    bool ok = file && fseek(file, -8, SEEK_END) == 0 && fread(tail, 1, 8, file) == 8 && memcmp(tail, "IEND", 4) == 0;
+    if (file)
+        fclose(file);
+    return ok;
+}
+
 bool results_plot(const run_description *run, const record *const *all, size_t count, char *error, size_t size) {
     char path[4096], temporary[4160];
     snprintf(path, sizeof path, "%s/comparison.png", run->out);
@@ -265,7 +275,7 @@ bool results_plot(const run_description *run, const record *const *all, size_t c
     write_script(plot, run, temporary, order, count);
     free(order);
     int status = pclose(plot);
-    if (status != 0 || rename(temporary, path) != 0) {
+    if (status != 0 || !whole_png(temporary) || rename(temporary, path) != 0) {
         remove(temporary);
         snprintf(error, size, "gnuplot could not draw %.300s (is gnuplot-nox installed, is there space?)", path);
         return false;
