@@ -196,7 +196,8 @@ static void scans(void **state) {
     node first = graph_reduce(f.g, REDUCE_SUM, (index_set)1 << f.t, NODE_NONE,
                               f.b); /* a state to begin with that has a gradient */
     /* mixes the components of the state and is not linear in it, gently enough not to amplify rounding */
-    node sum  = graph_mul(f.g, graph_float(f.g, 0.1), graph_reduce(f.g, REDUCE_SUM, (index_set)1 << f.d, NODE_NONE, graph_mul(f.g, before, f.b))));
+    node sum  = graph_reduce(f.g, REDUCE_SUM, (index_set)1 << f.d, NODE_NONE, graph_mul(f.g, before, f.b));
+    sum       = graph_mul(f.g, graph_float(f.g, 0.1), sum);
     node body = graph_add(f.g, graph_mul(f.g, half, graph_pointwise(f.g, NODE_TANH, before, NODE_NONE, NODE_NONE)),
                           graph_mul(f.g, f.a, graph_pointwise(f.g, NODE_SIN, sum, NODE_NONE, NODE_NONE)));
     give(f.g, "state", graph_scan(f.g, before, first, body));
