@@ -37,6 +37,20 @@ static node zero(graph *g) {
     return graph_float(g, 0);
 }
 
+/* a + b; where both are 0 by the same condition the sum is too. */
+static node plus(graph *g, node a, node b) {
+    node_view v = graph_view(g, a), w = graph_view(g, b);
+    double x, y;
+    if (v.op == NODE_SELECT && w.op == NODE_SELECT && v.child[0] == w.child[0]) {
+        node condition = v.child[0], a1 = v.child[1], a2 = v.child[2], b1 = w.child[1], b2 = w.child[2];
+        if (graph_is_constant(g, a2, &x) && graph_is_constant(g, b2, &y) && x == 0 && y == 0)
+            return graph_select(g, condition, plus(g, a1, b1), a2);
+        if (graph_is_constant(g, a1, &x) && graph_is_constant(g, b1, &y) && x == 0 && y == 0)
+            return graph_select(g, condition, a1, plus(g, a2, b2));
+    }
+    return graph_add(g, a, b);
+}
+
 static bool wanted(const derivation *d, node n) {
     if (graph_view(d->g, n).type != TYPE_FLOAT)
         return false;
@@ -53,7 +67,47 @@ static void contribute(derivation *d, node n, node c, index_set z) {
     while (n >= d->size || !d->active[n])
         d = d->outer;
     c             = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
-    d->adjoint[n] = d->adjoint[n] ? graph_add(d->g, d->adjoint[n], c) : c;
+    d->adjoint[n] = d->adjoint[n] ? plus(d->g, d->adjoint[n], c) : c;
+}
+
+/* bar * factor. Where bar is 0 by a condition the factor must not matter, even if it is infinite there (the exponential
+ * of a score that a mask excludes): the condition stays outermost. */
+static node times(graph *g, node bar, node factor) {
+    node_view v = graph_view(g, bar);
+    double number;
+    if (v.op == NODE_SELECT) {
+        node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
+        if (graph_is_constant(g, otherwise, &number) && number == 0)
+            return graph_select(g, condition, times(g, then, factor), otherwise);
+        if (graph_is_constant(g, then, &number) && number == 0)
+            return graph_select(g, condition, then, times(g, otherwise, factor));
+    }
+    return graph_mul(g, bar, factor);
+}
+
+/* bar where the condition holds, 0 elsewhere; one condition where bar has one already. */
+static node guarded(graph *g, node condition, node bar) {
+    node_view v = graph_view(g, bar);
+    double number;
+    if (v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0) {
+        node inner = v.child[0], then = v.child[1];
+        return graph_select(g, graph_and(g, condition, inner), then, graph_float(g, 0));
+    }
+    return graph_select(g, condition, bar, graph_float(g, 0));
+}
+
+static node divided(graph *g, node bar, node divisor) {
+    node_view v = graph_view(g, bar);
+    double number;
+    if (v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0) {
+        node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
+        return graph_select(g, condition, divided(g, then, divisor), otherwise);
+    }
+    return graph_div(g, bar, divisor);
+}
+
+static node negated(graph *g, node bar) {
+    return times(g, bar, graph_float(g, -1));
 }
 
 static node greater(graph *g, node a, node b) {
@@ -81,57 +135,56 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         break;
     case NODE_SUB:
         contribute(d, a, bar, free);
-        contribute(d, b, graph_neg(g, bar), free);
+        contribute(d, b, negated(g, bar), free);
         break;
     case NODE_MUL:
-        contribute(d, a, graph_mul(g, bar, b), free);
-        contribute(d, b, graph_mul(g, bar, a), free);
+        contribute(d, a, times(g, bar, b), free);
+        contribute(d, b, times(g, bar, a), free);
         break;
     case NODE_DIV:
         if (wanted(d, a))
-            contribute(d, a, graph_div(g, bar, b), free);
+            contribute(d, a, divided(g, bar, b), free);
         if (wanted(d, b))
-            contribute(d, b, graph_neg(g, graph_div(g, graph_mul(g, bar, z), b)), free);
+            contribute(d, b, negated(g, divided(g, times(g, bar, z), b)), free);
         break;
     case NODE_NEG:
-        contribute(d, a, graph_neg(g, bar), free);
+        contribute(d, a, negated(g, bar), free);
         break;
     case NODE_MINIMUM:
     case NODE_MAXIMUM: {
         node first = v.op == NODE_MINIMUM ? greater(g, b, a) : greater(g, a, b);
-        contribute(d, a, graph_select(g, first, bar, zero(g)), free);
+        contribute(d, a, guarded(g, first, bar), free);
         contribute(d, b, graph_select(g, first, zero(g), bar), free);
         break;
     }
     case NODE_POW:
         if (wanted(d, a))
-            contribute(
-                d, a,
-                graph_mul(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
-                free);
+            contribute(d, a,
+                       times(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
+                       free);
         if (wanted(d, b))
-            contribute(d, b, graph_mul(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
+            contribute(d, b, times(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
         break;
     case NODE_EXP:
-        contribute(d, a, graph_mul(g, bar, z), free);
+        contribute(d, a, times(g, bar, z), free);
         break;
     case NODE_LOG:
-        contribute(d, a, graph_div(g, bar, a), free);
+        contribute(d, a, divided(g, bar, a), free);
         break;
     case NODE_LOG1P:
-        contribute(d, a, graph_div(g, bar, graph_add(g, one, a)), free);
+        contribute(d, a, divided(g, bar, graph_add(g, one, a)), free);
         break;
     case NODE_SQRT:
-        contribute(d, a, graph_div(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
+        contribute(d, a, divided(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
         break;
     case NODE_SIN:
-        contribute(d, a, graph_mul(g, bar, unary(g, NODE_COS, a)), free);
+        contribute(d, a, times(g, bar, unary(g, NODE_COS, a)), free);
         break;
     case NODE_COS:
-        contribute(d, a, graph_neg(g, graph_mul(g, bar, unary(g, NODE_SIN, a))), free);
+        contribute(d, a, negated(g, times(g, bar, unary(g, NODE_SIN, a))), free);
         break;
     case NODE_TANH:
-        contribute(d, a, graph_mul(g, bar, graph_sub(g, one, square(g, z))), free);
+        contribute(d, a, times(g, bar, graph_sub(g, one, square(g, z))), free);
         break;
     case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
         contribute(
@@ -141,12 +194,12 @@ static void pointwise_rule(derivation *d, node z, node bar) {
             free);
         break;
     case NODE_ABS: {
-        node down = graph_select(g, greater(g, zero(g), a), graph_neg(g, bar), zero(g));
+        node down = graph_select(g, greater(g, zero(g), a), negated(g, bar), zero(g));
         contribute(d, a, graph_select(g, greater(g, a, zero(g)), bar, down), free);
         break;
     }
     case NODE_SELECT:
-        contribute(d, b, graph_select(g, a, bar, zero(g)), free);
+        contribute(d, b, guarded(g, a, bar), free);
         contribute(d, c, graph_select(g, a, zero(g), bar), free);
         break;
     default: /* comparisons, floor, conversions, STOP: no derivative */
@@ -188,7 +241,7 @@ static void product_rule(derivation *d, node z, node bar) {
         others_domain = rename_index(g, others_domain, (index_id)i, to);
     }
     node rest = graph_reduce(g, REDUCE_PRODUCT, renamed, graph_and(g, others_domain, unary(g, NODE_NOT, same)), others);
-    contribute(d, body, graph_select(g, domain, graph_mul(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
+    contribute(d, body, guarded(g, domain, times(g, bar, rest)), graph_view(g, z).free | vars);
 }
 
 static void reduce_rule(derivation *d, node z, node bar) {
@@ -197,14 +250,14 @@ static void reduce_rule(derivation *d, node z, node bar) {
     node domain = v.child[0], body = v.child[1];
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
-        contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
+        contribute(d, body, guarded(g, domain, bar), over);
     } else if (v.reduction == REDUCE_PRODUCT) {
         product_rule(d, z, bar);
     } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
         /* equal extremes share the derivative */
         node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));
         node count = graph_reduce(g, REDUCE_SUM, vars, NODE_NONE, graph_select(g, hit, graph_float(g, 1), zero(g)));
-        contribute(d, body, graph_select(g, hit, graph_div(g, bar, count), zero(g)), over);
+        contribute(d, body, guarded(g, hit, divided(g, bar, count)), over);
     }
 }
 
@@ -316,7 +369,7 @@ static void gather_rule(derivation *d, node z, node bar) {
         else
             guard = graph_and(g, guard, equal);
     }
-    bar = graph_select(g, guard, bar, zero(g));
+    bar = guarded(g, guard, bar);
     bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
     contribute(d, body, bar, body_free);
 }

@@ -233,21 +233,52 @@ static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
         }
 }
 
-/* Schedules everything that computing n needs and is stored, but not n. */
 static void require(scheduler *c, node n);
 
-static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan) {
+/* Is n computed from indices and random numbers alone? Such a node has no loads to take an order from. */
+static bool without_loads(const scheduler *c, node n, unsigned depth) {
+    node_view v = graph_view(c->g, n);
+    if (v.op == NODE_TENSOR || v.op == NODE_REDUCE || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_PREVIOUS ||
+        depth > 24)
+        return false;
+    for (unsigned i = 0; i < v.child_count; i++)
+        if (!without_loads(c, v.child[i], depth + 1))
+            return false;
+    return true;
+}
+
+typedef struct waiting {
+    node node[64];
+    unsigned count;
+} waiting;
+
+static void require_below(scheduler *c, node n, uint8_t *seen, uint32_t scan, waiting *later) {
     node_view v = graph_view(c->g, n);
     for (unsigned i = 0; i < v.child_count; i++) {
         node child = schedule_strip(c->g, v.child[i]);
         if (seen[child])
             continue;
         seen[child] = 1;
-        if (c->stored[child] && !(scan && c->inside[child]))
-            require(c, child);
+        if (!c->stored[child] || (scan && c->inside[child]))
+            require_below(c, child, seen, scan, later);
+        else if (!c->done[child] && later->count < 64 && without_loads(c, child, 0))
+            later->node[later->count++] = child;
         else
-            require_children(c, child, seen, scan);
+            require(c, child);
         v = graph_view(c->g, n);
+    }
+}
+
+/* Schedules everything that computing n needs and is stored, but not n. What has no loads of its own comes last, in the
+ * order in which n will walk. */
+static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan) {
+    waiting later = {.count = 0};
+    require_below(c, n, seen, scan, &later);
+    node_view v = graph_view(c->g, n);
+    for (unsigned i = 0; i < later.count; i++) {
+        c->hint = schedule_order(c, n, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
+        require(c, later.node[i]);
+        c->hint.rank = 0;
     }
 }
 

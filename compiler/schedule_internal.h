@@ -29,6 +29,7 @@ typedef struct scheduler {
     uint32_t *state_of; /* scan label: the buffer that holds its state, NO_BUFFER before it is scheduled */
     size_t label_capacity;
     index_set fixed; /* indices whose loops are open around the statement being written */
+    axis_order hint; /* the order in which the reader of a node without loads walks */
 } scheduler;
 
 void *schedule_allocate(size_t count, size_t size);

@@ -99,6 +99,9 @@ typedef struct order_search {
 static void consider_order(void *context, const load *l) {
     order_search *o = context;
     int64_t space   = graph_space(o->c->g, l->all & o->axes);
+    /* conditions are small: they follow the numbers that they decide on */
+    if (o->c->s->buffer[l->buffer].element == ELEMENT_BOOL)
+        return;
     if (space > o->best) {
         o->best = space;
         o->seen = l->seen;

@@ -220,6 +220,12 @@ static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
 static axis_order layout_of(const scheduler *c, node n, index_set axes) {
     axis_order order = schedule_order(c, n, axes);
     node_view v      = graph_view(c->g, n);
+    axis_order hint  = {0};
+    for (unsigned i = 0; i < c->hint.rank; i++)
+        if (axes >> c->hint.index[i] & 1)
+            hint.index[hint.rank++] = c->hint.index[i];
+    if (hint.rank == order.rank)
+        order = hint;
     if (v.op == NODE_TOPK) {
         axis_order rows         = without(&order, bit(v.scan_index));
         rows.index[rows.rank++] = v.scan_index;

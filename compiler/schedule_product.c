@@ -13,30 +13,66 @@ static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
-/* The factors of a product; false where there are too many. A divisor counts as the factor 1/divisor. */
-static bool factors(scheduler *c, node n, node *factor, unsigned *count) {
-    n           = schedule_strip(c->g, n);
-    node_view v = graph_view(c->g, n);
-    if (v.op == NODE_MUL && !(c->stored[n]))
-        return factors(c, v.child[0], factor, count) && factors(c, graph_view(c->g, n).child[1], factor, count);
-    if (v.op == NODE_NEG) {
-        node operand = v.child[0];
-        if (*count == MAX_FACTORS)
-            return false;
-        factor[(*count)++] = graph_float(c->g, -1);
-        return factors(c, operand, factor, count);
-    }
-    if (*count == MAX_FACTORS)
+/* A product taken apart: factors, and conditions outside which it is 0. */
+typedef struct parts {
+    node factor[MAX_FACTORS], mask[MAX_FACTORS];
+    unsigned count, masks;
+} parts;
+
+static bool add_mask(parts *p, node condition) {
+    if (p->masks == MAX_FACTORS)
         return false;
-    factor[(*count)++] = n;
+    p->mask[p->masks++] = condition;
     return true;
 }
 
-static node multiply(scheduler *c, const node *factor, unsigned count, unsigned group, unsigned wanted) {
+/* False where there are too many. */
+static bool take_apart(scheduler *c, node n, parts *p) {
+    n           = schedule_strip(c->g, n);
+    node_view v = graph_view(c->g, n);
+    double zero;
+    if (v.op == NODE_MUL && !c->stored[n])
+        return take_apart(c, v.child[0], p) && take_apart(c, graph_view(c->g, n).child[1], p);
+    if (v.op == NODE_SELECT && !c->stored[n] && graph_is_constant(c->g, v.child[2], &zero) && zero == 0)
+        return add_mask(p, v.child[0]) && take_apart(c, v.child[1], p);
+    if (p->count == MAX_FACTORS)
+        return false;
+    if (v.op == NODE_NEG && p->count + 1 < MAX_FACTORS) {
+        node operand          = v.child[0];
+        p->factor[p->count++] = graph_float(c->g, -1);
+        return take_apart(c, operand, p);
+    }
+    p->factor[p->count++] = n;
+    return true;
+}
+
+/* Which group each condition goes to: one that has all its indices; false where there is none. */
+static bool place_masks(const scheduler *c, const parts *p, const index_set in[2], unsigned *side) {
+    for (unsigned i = 0; i < p->masks; i++) {
+        index_set needed = graph_view(c->g, p->mask[i]).free;
+        side[i]          = (needed & ~in[0]) ? 1 : 0;
+        if (needed & ~in[side[i]])
+            return false;
+    }
+    return true;
+}
+
+static bool compares_for_equality(const graph *g, node n) {
+    node_view v = graph_view(g, n);
+    if (v.op == NODE_EQUAL)
+        return true;
+    return v.op == NODE_AND && (compares_for_equality(g, v.child[0]) || compares_for_equality(g, v.child[1]));
+}
+
+/* The product of a group's factors, 0 outside its conditions. */
+static node multiply(scheduler *c, const parts *p, const unsigned *side, unsigned group, unsigned wanted) {
     node n = NODE_NONE;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < p->count; i++)
         if ((group >> i & 1) == wanted)
-            n = n ? graph_mul(c->g, n, factor[i]) : factor[i];
+            n = n ? graph_mul(c->g, n, p->factor[i]) : p->factor[i];
+    for (unsigned i = 0; i < p->masks; i++)
+        if (side[i] == wanted)
+            n = graph_select(c->g, p->mask[i], n, graph_float(c->g, 0));
     return n;
 }
 
@@ -82,32 +118,47 @@ static int64_t storing_cost(const scheduler *c, node n) {
     return graph_space(c->g, v.free);
 }
 
+static bool masked(const parts *p, const unsigned *side_of, unsigned side) {
+    for (unsigned i = 0; i < p->masks; i++)
+        if (side_of[i] == side)
+            return true;
+    return false;
+}
+
 product *schedule_match_product(scheduler *c, node reduce) {
     node_view v = graph_view(c->g, reduce);
-    if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT || !schedule_is_true(c->g, v.child[0]))
+    if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT)
         return NULL;
     index_set vars = v.vars, free_indices = v.free;
-    node factor[MAX_FACTORS];
-    unsigned count = 0;
-    if (!factors(c, v.child[1], factor, &count) || count < 2)
+    parts p_of = {.count = 0};
+    parts *w   = &p_of;
+    if (!schedule_is_true(c->g, v.child[0])) {
+        /* a domain is a condition like any other; one with an equality is a scatter's */
+        if (compares_for_equality(c->g, v.child[0]) || !add_mask(w, v.child[0]))
+            return NULL;
+        v = graph_view(c->g, reduce);
+    }
+    if (!take_apart(c, v.child[1], w) || w->count < 2)
         return NULL;
+    unsigned side_of[MAX_FACTORS];
     int64_t best_cost   = INT64_MAX;
     unsigned best_group = 0;
-    for (unsigned group = 1; group < 1u << count; group += 2) { /* factor 0 is always in group 1 */
+    for (unsigned group = 1; group < 1u << w->count; group += 2) { /* factor 0 is always in group 1 */
         index_set in[2]  = {0, 0};
         int64_t cost     = 0;
         node only[2]     = {NODE_NONE, NODE_NONE};
         unsigned size[2] = {0, 0};
-        for (unsigned i = 0; i < count; i++) {
+        for (unsigned i = 0; i < w->count; i++) {
             unsigned side = group >> i & 1;
-            in[side] |= graph_view(c->g, factor[i]).free;
-            only[side] = factor[i];
+            in[side] |= graph_view(c->g, w->factor[i]).free;
+            only[side] = w->factor[i];
             size[side]++;
         }
-        if (!size[0] || (in[0] & in[1] & vars) != vars)
+        if (!size[0] || (in[0] & in[1] & vars) != vars || !place_masks(c, w, in, side_of))
             continue;
         for (unsigned side = 0; side < 2; side++)
-            cost += size[side] == 1 ? storing_cost(c, only[side]) : graph_space(c->g, in[side]);
+            cost += size[side] == 1 && !masked(w, side_of, side) ? storing_cost(c, only[side])
+                                                                 : graph_space(c->g, in[side]);
         int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1]);
         int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0]);
         if (rows < LEAST_SIDE || columns < LEAST_SIDE || rows * columns * graph_space(c->g, vars) < LEAST_WORK)
@@ -119,9 +170,13 @@ product *schedule_match_product(scheduler *c, node reduce) {
     }
     if (!best_group)
         return NULL;
-    product *p   = schedule_allocate(1, sizeof *p);
-    p->factor[0] = multiply(c, factor, count, best_group, 1);
-    p->factor[1] = multiply(c, factor, count, best_group, 0);
+    product *p       = schedule_allocate(1, sizeof *p);
+    index_set all[2] = {0, 0};
+    for (unsigned i = 0; i < w->count; i++)
+        all[best_group >> i & 1] |= graph_view(c->g, w->factor[i]).free;
+    place_masks(c, w, all, side_of);
+    p->factor[0] = multiply(c, w, side_of, best_group, 1);
+    p->factor[1] = multiply(c, w, side_of, best_group, 0);
     schedule_fit_nodes(c);
     for (unsigned i = 0; i < 2; i++)
         p->factor[i] = schedule_strip(c->g, p->factor[i]);

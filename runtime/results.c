@@ -221,8 +221,10 @@ static void write_script(FILE *plot, const run_description *run, const char *pat
     bars(plot, "time", order, count, 2);
     for (size_t i = 0; i < count; i++)
         curve(plot, i, order[i]);
-    fprintf(plot, "set terminal pngcairo size 1500,1050 font 'DejaVu Sans,12' background '#ffffff'\nset output '%s'\n",
-            path);
+    fprintf(
+        plot,
+        "set terminal pngcairo noenhanced size 1500,1050 font 'DejaVu Sans,12' background '#ffffff'\nset output '%s'\n",
+        path);
     fputs("set multiplot layout 2,2 margins 0.07,0.98,0.11,0.93 spacing 0.08,0.17\nset style fill solid 0.9 "
           "noborder\nset boxwidth 0.7\nset grid ytics lc '#dddddd' lw 1\nset border 3 lc '#666666'\nset tics nomirror\n"
           "set xtics rotate by -40 offset -1,0\nunset key\n",
@@ -269,9 +271,9 @@ bool results_plot(const run_description *run, const record *const *all, size_t c
         snprintf(error, size, "cannot start gnuplot: %s", strerror(errno));
         return false;
     }
-    /* gnuplot's names of data blocks and titles take '_' for subscripts */
+
     const record **order = ranked(all, count);
-    fputs("set termoption noenhanced\n", plot);
+
     write_script(plot, run, temporary, order, count);
     free(order);
     int status = pclose(plot);
