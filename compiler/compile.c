@@ -117,8 +117,11 @@ static bool build(graph *g, const compile_options *options, const char *symbol, 
         ok = take_error(LLVMRunPasses(b->module, "default<O3>", b->machine, passes), "LLVM", error, size);
         LLVMDisposePassBuilderOptions(passes);
     }
-    if (ok && LLVMVerifyModule(b->module, LLVMReturnStatusAction, &text))
-        ok = fail(error, size, "the optimised code is inconsistent", text);
+    if (ok) {
+        if (LLVMVerifyModule(b->module, LLVMReturnStatusAction, &text))
+            ok = fail(error, size, "the optimised code is inconsistent", text);
+        LLVMDisposeMessage(text);
+    }
     free(cpu);
     free(features);
     if (!ok)

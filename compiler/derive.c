@@ -37,16 +37,19 @@ static node zero(graph *g) {
     return graph_float(g, 0);
 }
 
+/* x where a condition holds, 0 elsewhere? */
+static bool is_guarded(const graph *g, node n) {
+    node_view v = graph_view(g, n);
+    double number;
+    return v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0;
+}
+
 /* a + b; where both are 0 by the same condition the sum is too. */
 static node plus(graph *g, node a, node b) {
     node_view v = graph_view(g, a), w = graph_view(g, b);
-    double x, y;
-    if (v.op == NODE_SELECT && w.op == NODE_SELECT && v.child[0] == w.child[0]) {
-        node condition = v.child[0], a1 = v.child[1], a2 = v.child[2], b1 = w.child[1], b2 = w.child[2];
-        if (graph_is_constant(g, a2, &x) && graph_is_constant(g, b2, &y) && x == 0 && y == 0)
-            return graph_select(g, condition, plus(g, a1, b1), a2);
-        if (graph_is_constant(g, a1, &x) && graph_is_constant(g, b1, &y) && x == 0 && y == 0)
-            return graph_select(g, condition, a1, plus(g, a2, b2));
+    if (is_guarded(g, a) && is_guarded(g, b) && v.child[0] == w.child[0]) {
+        node condition = v.child[0], a1 = v.child[1], b1 = w.child[1], otherwise = v.child[2];
+        return graph_select(g, condition, plus(g, a1, b1), otherwise);
     }
     return graph_add(g, a, b);
 }
@@ -74,13 +77,9 @@ static void contribute(derivation *d, node n, node c, index_set z) {
  * of a score that a mask excludes): the condition stays outermost. */
 static node times(graph *g, node bar, node factor) {
     node_view v = graph_view(g, bar);
-    double number;
-    if (v.op == NODE_SELECT) {
+    if (is_guarded(g, bar)) {
         node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
-        if (graph_is_constant(g, otherwise, &number) && number == 0)
-            return graph_select(g, condition, times(g, then, factor), otherwise);
-        if (graph_is_constant(g, then, &number) && number == 0)
-            return graph_select(g, condition, then, times(g, otherwise, factor));
+        return graph_select(g, condition, times(g, then, factor), otherwise);
     }
     return graph_mul(g, bar, factor);
 }
@@ -88,8 +87,7 @@ static node times(graph *g, node bar, node factor) {
 /* bar where the condition holds, 0 elsewhere; one condition where bar has one already. */
 static node guarded(graph *g, node condition, node bar) {
     node_view v = graph_view(g, bar);
-    double number;
-    if (v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0) {
+    if (is_guarded(g, bar)) {
         node inner = v.child[0], then = v.child[1];
         return graph_select(g, graph_and(g, condition, inner), then, graph_float(g, 0));
     }
@@ -98,8 +96,7 @@ static node guarded(graph *g, node condition, node bar) {
 
 static node divided(graph *g, node bar, node divisor) {
     node_view v = graph_view(g, bar);
-    double number;
-    if (v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0) {
+    if (is_guarded(g, bar)) {
         node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
         return graph_select(g, condition, divided(g, then, divisor), otherwise);
     }

@@ -293,7 +293,12 @@ static node unit_laws(graph *g, node_op op, node a, node b, node c) {
     case NODE_SELECT:
         if (graph_is_constant(g, a, NULL))
             return is_number(g, a, 0) ? c : b;
-        return b == c ? b : NODE_NONE;
+        if (b == c)
+            return b;
+        /* one form for "0 where": the zero comes last */
+        if (is_number(g, b, 0) && !is_number(g, c, 0) && g->node[c].type == TYPE_FLOAT)
+            return graph_select(g, graph_pointwise(g, NODE_NOT, a, NODE_NONE, NODE_NONE), c, b);
+        return NODE_NONE;
     case NODE_STOP:
         return graph_is_constant(g, a, NULL) || g->node[a].op == NODE_STOP || g->node[a].type != TYPE_FLOAT ? a
                                                                                                             : NODE_NONE;
