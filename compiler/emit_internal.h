@@ -34,19 +34,19 @@ typedef struct emitter {
     node *scan_of; /* scan label: the SCAN node */
     /* what was computed at a point: open addressing by (stamp, node); stamps are never used again */
     struct remembered {
-        uint32_t     stamp;
-        node         node;
+        uint32_t stamp;
+        node node;
         LLVMValueRef value;
-    }       *memo;
-    size_t   memo_count, memo_size;
+    } *memo;
+    size_t memo_count, memo_size;
     uint32_t stamps;
     /* the environments that gathers made at this point, so that the same substitution is the same place */
     struct substitution {
-        uint32_t     outer, inner;
-        unsigned     count;
-        index_id     index[TENSOR_RANK];
+        uint32_t outer, inner;
+        unsigned count;
+        index_id index[TENSOR_RANK];
         LLVMValueRef value[TENSOR_RANK];
-    }       *substitution;
+    } *substitution;
     unsigned substitution_count, substitution_room;
 } emitter;
 

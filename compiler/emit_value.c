@@ -32,10 +32,10 @@ static void *resized(void *memory, size_t bytes) {
 
 static void remember(emitter *e, uint32_t stamp, node n, LLVMValueRef value) {
     if (2 * (e->memo_count + 1) > e->memo_size) {
-        struct remembered *old  = e->memo;
-        size_t             size = e->memo_size;
-        e->memo_size            = size ? 2 * size : 4096;
-        e->memo                 = resized(NULL, e->memo_size * sizeof *e->memo);
+        struct remembered *old = e->memo;
+        size_t size            = e->memo_size;
+        e->memo_size           = size ? 2 * size : 4096;
+        e->memo                = resized(NULL, e->memo_size * sizeof *e->memo);
         memset(e->memo, 0, e->memo_size * sizeof *e->memo);
         for (size_t i = 0; i < size; i++)
             if (old[i].value)
@@ -47,10 +47,12 @@ static void remember(emitter *e, uint32_t stamp, node n, LLVMValueRef value) {
 }
 
 /* The stamp of the place that a substitution at `outer` makes. */
-static uint32_t inner_stamp(emitter *e, uint32_t outer, unsigned count, const index_id *index, const LLVMValueRef *value) {
+static uint32_t inner_stamp(emitter *e, uint32_t outer, unsigned count, const index_id *index,
+                            const LLVMValueRef *value) {
     for (unsigned i = 0; i < e->substitution_count; i++) {
         const struct substitution *s = &e->substitution[i];
-        if (s->outer == outer && s->count == count && memcmp(s->index, index, count) == 0 && memcmp(s->value, value, count * sizeof *value) == 0)
+        if (s->outer == outer && s->count == count && memcmp(s->index, index, count) == 0 &&
+            memcmp(s->value, value, count * sizeof *value) == 0)
             return s->inner;
     }
     if (count > TENSOR_RANK)

@@ -15,7 +15,7 @@ struct arena {
         struct block *next;
         size_t used, size;
         _Alignas(16) char data[];
-    } * first;
+    } *first;
 };
 
 enum { BLOCK = 1 << 16 };
