@@ -44,14 +44,57 @@ static bool is_guarded(const graph *g, node n) {
     return v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0;
 }
 
-/* a + b; where both are 0 by the same condition the sum is too. */
+enum { MAX_CONJUNCTS = 16 };
+
+/* The conditions that `condition` is the conjunction of, appended to `list`; false where they are too many. */
+static bool conjuncts(const graph *g, node condition, node *list, unsigned *count) {
+    node_view v = graph_view(g, condition);
+    if (v.op == NODE_AND)
+        return conjuncts(g, v.child[0], list, count) && conjuncts(g, v.child[1], list, count);
+    if (*count == MAX_CONJUNCTS)
+        return false;
+    list[(*count)++] = condition;
+    return true;
+}
+
+static bool among(node n, const node *list, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (list[i] == n)
+            return true;
+    return false;
+}
+
+/* n under what is left of its conditions when those `common` to both are taken away. */
+static node under_the_rest(graph *g, const node *all, unsigned count, const node *common, unsigned common_count,
+                           node n) {
+    node rest = NODE_NONE;
+    for (unsigned i = 0; i < count; i++)
+        if (!among(all[i], common, common_count))
+            rest = rest ? graph_and(g, rest, all[i]) : all[i];
+    return rest ? graph_select(g, rest, n, zero(g)) : n;
+}
+
+/* a + b. Conditions outside which both are 0 stay outermost, for `times`. */
 static node plus(graph *g, node a, node b) {
+    if (!is_guarded(g, a) || !is_guarded(g, b))
+        return graph_add(g, a, b);
     node_view v = graph_view(g, a), w = graph_view(g, b);
-    if (is_guarded(g, a) && is_guarded(g, b) && v.child[0] == w.child[0]) {
-        node condition = v.child[0], a1 = v.child[1], b1 = w.child[1], otherwise = v.child[2];
-        return graph_select(g, condition, plus(g, a1, b1), otherwise);
-    }
-    return graph_add(g, a, b);
+    node a1 = v.child[1], b1 = w.child[1];
+    node of_a[MAX_CONJUNCTS], of_b[MAX_CONJUNCTS], common[MAX_CONJUNCTS];
+    unsigned count_a = 0, count_b = 0, count = 0;
+    if (!conjuncts(g, v.child[0], of_a, &count_a) || !conjuncts(g, w.child[0], of_b, &count_b))
+        return graph_add(g, a, b);
+    node shared = NODE_NONE;
+    for (unsigned i = 0; i < count_a; i++)
+        if (among(of_a[i], of_b, count_b) && !among(of_a[i], common, count)) {
+            common[count++] = of_a[i];
+            shared          = shared ? graph_and(g, shared, of_a[i]) : of_a[i];
+        }
+    if (!shared)
+        return graph_add(g, a, b);
+    a1 = under_the_rest(g, of_a, count_a, common, count, a1);
+    b1 = under_the_rest(g, of_b, count_b, common, count, b1);
+    return graph_select(g, shared, plus(g, a1, b1), zero(g));
 }
 
 static bool wanted(const derivation *d, node n) {

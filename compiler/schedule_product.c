@@ -46,12 +46,13 @@ static bool take_apart(scheduler *c, node n, parts *p) {
     return true;
 }
 
-/* Which group each condition goes to: one that has all its indices; false where there is none. */
-static bool place_masks(const scheduler *c, const parts *p, const index_set in[2], unsigned *side) {
+/* Which groups each condition goes to (bits): all that have its indices, because what it excludes may be infinite in
+ * either; false where there is none. */
+static bool place_masks(const scheduler *c, const parts *p, const index_set in[2], unsigned *sides) {
     for (unsigned i = 0; i < p->masks; i++) {
         index_set needed = graph_view(c->g, p->mask[i]).free;
-        side[i]          = (needed & ~in[0]) ? 1 : 0;
-        if (needed & ~in[side[i]])
+        sides[i]         = (needed & ~in[0] ? 0 : 1) | (needed & ~in[1] ? 0 : 2);
+        if (!sides[i])
             return false;
     }
     return true;
@@ -71,7 +72,7 @@ static node multiply(scheduler *c, const parts *p, const unsigned *side, unsigne
         if ((group >> i & 1) == wanted)
             n = n ? graph_mul(c->g, n, p->factor[i]) : p->factor[i];
     for (unsigned i = 0; i < p->masks; i++)
-        if (side[i] == wanted)
+        if (side[i] >> wanted & 1)
             n = graph_select(c->g, p->mask[i], n, graph_float(c->g, 0));
     return n;
 }
@@ -120,7 +121,7 @@ static int64_t storing_cost(const scheduler *c, node n) {
 
 static bool masked(const parts *p, const unsigned *side_of, unsigned side) {
     for (unsigned i = 0; i < p->masks; i++)
-        if (side_of[i] == side)
+        if (side_of[i] >> side & 1)
             return true;
     return false;
 }

@@ -85,7 +85,7 @@ static bool time_variant(const char *argument, const spec *model, const spec *op
     for (size_t i = 0; i < size_count; i++)
         if (strcmp(sizes[i].name, "V") == 0)
             vocabulary = sizes[i].value;
-    size_t count = (size_t)training_batch_size(t) * training_length(t);
+    size_t count    = (size_t)training_batch_size(t) * training_length(t);
     int32_t *tokens = malloc(4 * count), *targets = malloc(4 * count);
     float *weight = malloc(4 * count);
     double seconds[STEPS], first = 0, last = 0;
@@ -135,7 +135,7 @@ int main(int count, char **argument) {
         fprintf(stderr, "usage: step_time [--size NAME=X]... SPEC[:VARIANT]...\n");
         return 2;
     }
-    spec *model = spec_read(ATTNC_SOURCE_SPECS "/model/lm.att", NULL, &d);
+    spec *model     = spec_read(ATTNC_SOURCE_SPECS "/model/lm.att", NULL, &d);
     spec *optimizer = spec_read(ATTNC_SOURCE_SPECS "/optimizer/adamw.att", NULL, &d);
     bool ok         = model && optimizer;
     if (ok) {
