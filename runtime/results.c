@@ -174,7 +174,9 @@ void results_print_table(const run_description *run, const record *const *all, s
             fprintf(file, "%4s  %-14s %s\n", "-", r->variant, r->failure);
             continue;
         }
-        fprintf(file, "%4zu  %-14s %10.4f %12.2f", i + 1, r->variant, r->final_eval_loss, exp(r->final_eval_loss));
+        /* rounding may leave a loss of -1e-8, which would print as -0.0000 */
+        double loss = fabs(r->final_eval_loss) < 5e-5 ? 0 : r->final_eval_loss;
+        fprintf(file, "%4zu  %-14s %10.4f %12.2f", i + 1, r->variant, loss, exp(loss));
         if (run->accuracy)
             fprintf(file, " %8.1f%%", 100 * r->final_accuracy);
         fprintf(file, " %10.3f %11.0f %9.0f %8.2fM\n", r->step_median, r->tokens_per_second, r->peak_memory / 1e6,
