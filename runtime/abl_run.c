@@ -83,7 +83,7 @@ static bool apply_preset(settings *s, const char *name) {
         s->layers = 4, s->d_model = 128;
     } else if (strcmp(name, "recall") == 0) {
         /* as large as two layers learn within a minute on a laptop, from most seeds */
-        r->steps = 1000, r->batch_size = 64, r->length = 16, r->vocabulary = 16;
+        r->steps = 800, r->batch_size = 64, r->length = 16, r->vocabulary = 16;
         r->rate = 2e-3, r->warmup = 20, r->log_every = 100, r->eval_every = 100, r->eval_batches = 8;
         s->layers = 2, s->d_model = 64, s->pairs = 2;
         s->bindings[0]   = (binding){"P", 0}; /* dropout would only delay it */
