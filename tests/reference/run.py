@@ -131,8 +131,32 @@ def equalities():
     check("a narrow window does not", worst(narrow, full) > 1e-6)
 
 
+def libraries():
+    """What -o writes computes what the interpreter does: called from Python, and from C through its header."""
+    size = ["--size", "B=2,T=13,D=24", "--backward"]
+    for name in ("mla", "sparse", "linear"):
+        with tempfile.TemporaryDirectory() as folder:
+            library, data = os.path.join(folder, name + ".so"), os.path.join(folder, "values")
+            heads = [] if name == "mla" else ["-D", "H=2"]
+            done = [attnc(spec(name), "-o", library, *size, *heads), attnc("run", spec(name), "--dump-dir", data, *size, *heads)]
+            call = subprocess.run([sys.executable, os.path.join(ROOT, "examples", "call.py"), library, data], capture_output=True, text=True)
+            errors = [float(line.split()[1]) for line in call.stdout.splitlines()]
+            ok = all(d.returncode == 0 for d in done) and call.returncode == 0 and len(errors) > 5 and max(errors) < 1e-5
+            check(f"{name}.so called from Python, values and gradients", ok, f"{max(errors):.1e}" if errors else call.stderr[-300:])
+    with tempfile.TemporaryDirectory() as folder:
+        object_file, program = os.path.join(folder, "identity.o"), os.path.join(folder, "call")
+        done = attnc(spec("identity"), "-o", object_file, "--size", "B=2,T=3,D=4")
+        build = subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-I", folder, os.path.join(ROOT, "examples", "call.c"), object_file,
+                                "-ldnnl", "-lgomp", "-lm", "-o", program], capture_output=True, text=True)
+        output = subprocess.run([program], capture_output=True, text=True).stdout if build.returncode == 0 else ""
+        x, w = (np.arange(24) % 10 / 10).reshape(6, 4), (np.arange(16) % 10 / 10).reshape(4, 4)
+        y = np.array([float(line) for line in output.split()])
+        check("identity.o called from C", done.returncode == 0 and y.shape == (24,) and worst(y, (x @ w).ravel()) < 1e-5, build.stderr[:300])
+
+
 per_variant()
 numpy_gradients()
 equalities()
+libraries()
 print(f"\n{passed} passed, {failed} failed, 0 skipped")
 sys.exit(failed != 0)
