@@ -50,6 +50,14 @@ static bool fresh_name(module *m, const tree *t) {
     return true;
 }
 
+/* Makes the name known; where an error left it without a node, known as broken. */
+static void add_named(module *m, value *named) {
+    named->broken = !named->node;
+    if (named->broken)
+        named->node = graph_float(m->g, 0);
+    add_value(m, named);
+}
+
 static bool indices_of(module *m, const tree *list, index_id *index, unsigned *rank) {
     *rank = 0;
     for (; list; list = list->next) {
@@ -145,11 +153,11 @@ static void index_statement(module *m, const tree *t) {
         return;
     }
     if (!integer_value(m, t->a, NULL, NULL, &extent))
-        return;
-    if (extent < 1 || extent > EXTENT_LIMIT) {
+        extent = 1;
+    else if (extent < 1 || extent > EXTENT_LIMIT) {
         module_error(m, t->a->at, NULL, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name,
                      (long long)extent, EXTENT_LIMIT);
-        return;
+        extent = 1; /* what uses it is checked all the same */
     }
     index_id i = graph_index(m->g, t->name, extent);
     if (i == GRAPH_INDICES || m->index_count == GRAPH_INDICES) {
@@ -227,49 +235,52 @@ static bool slot_input(module *m, const tree *t, index_set left) {
     return false;
 }
 
-void tensor_statement(module *m, const tree *t) {
-    tensor v    = {.type = TYPE_FLOAT};
-    value named = {.name = t->name};
-    if (!fresh_name(m, t) || !indices_of(m, t->a, v.index, &v.rank))
-        return;
-    named.rank = v.rank;
-    memcpy(named.index, v.index, sizeof named.index);
-    if (t->kind == TREE_INPUT && m->slot_argument) {
-        if (slot_input(m, t, set_of(v.index, v.rank))) {
-            named.node = m->slot_argument;
-            add_value(m, &named);
-        }
-        return;
-    }
+/* The tensor that t declares; NODE_NONE after an error. */
+static node declare_tensor(module *m, const tree *t, tensor *v) {
     char name[512];
     snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
-    v.name  = name;
-    v.kind  = t->kind == TREE_INPUT ? TENSOR_INPUT : TENSOR_PARAMETER;
-    v.group = (char *)(t->kind == TREE_PARAM ? (t->c ? t->c->name : m->group) : "");
+    v->name  = name;
+    v->kind  = t->kind == TREE_INPUT ? TENSOR_INPUT : TENSOR_PARAMETER;
+    v->group = (char *)(t->kind == TREE_PARAM ? (t->c ? t->c->name : m->group) : "");
     if (t->kind == TREE_PARAM && t->c && !known_group(m, t->c))
-        return;
+        return NODE_NONE;
     for (uint32_t i = 0; i < graph_tensor_count(m->g); i++)
         if (strcmp(graph_tensor(m->g, i)->name, name) == 0) {
             module_error(m, t->at, NULL, NULL, "there is a tensor `%s` already", name);
-            return;
+            return NODE_NONE;
         }
-    if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, &v))
-        return;
+    if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, v))
+        return NODE_NONE;
     if (t->kind == TREE_INPUT && t->b) {
-        v.type = TYPE_INT;
-        if (!integer_value(m, t->b, NULL, NULL, &v.below))
-            return;
-        if (v.below < 1 || v.below > INT32_MAX) {
+        v->type = TYPE_INT;
+        if (!integer_value(m, t->b, NULL, NULL, &v->below))
+            return NODE_NONE;
+        if (v->below < 1 || v->below > INT32_MAX) {
             module_error(m, t->b->at, NULL, NULL, "an integer input is below a bound of 1 to %d", INT32_MAX);
-            return;
+            return NODE_NONE;
         }
     }
-    if (graph_space(m->g, set_of(v.index, v.rank)) > (int64_t)1 << 40) {
+    if (graph_space(m->g, set_of(v->index, v->rank)) > (int64_t)1 << 40) {
         module_error(m, t->at, NULL, NULL, "`%s` would have more than 2^40 elements", t->name);
-        return;
+        return NODE_NONE;
     }
-    named.node = graph_tensor(m->g, graph_add_tensor(m->g, &v))->node;
-    add_value(m, &named);
+    return graph_tensor(m->g, graph_add_tensor(m->g, v))->node;
+}
+
+void tensor_statement(module *m, const tree *t) {
+    tensor v    = {.type = TYPE_FLOAT};
+    value named = {.name = t->name};
+    if (!fresh_name(m, t))
+        return;
+    if (indices_of(m, t->a, v.index, &v.rank)) {
+        named.rank = v.rank;
+        memcpy(named.index, v.index, sizeof named.index);
+        if (t->kind != TREE_INPUT || !m->slot_argument)
+            named.node = declare_tensor(m, t, &v);
+        else if (slot_input(m, t, set_of(v.index, v.rank)))
+            named.node = m->slot_argument;
+    }
+    add_named(m, &named);
 }
 
 /* Definitions */
@@ -319,31 +330,38 @@ static node recurrence(module *m, const tree *t, const value *named, unsigned po
     return graph_scan(m->g, self.node, init, body);
 }
 
-static void define_statement(module *m, const tree *t) {
-    value named = {.name = t->name};
-    if (!fresh_name(m, t) || !indices_of(m, t->a, named.index, &named.rank))
-        return;
+/* What the right-hand side of a definition is; NODE_NONE after an error. */
+static node definition(module *m, const tree *t, value *named) {
     unsigned position = 0;
     bool reverse = false, reads = false;
+    if (!indices_of(m, t->a, named->index, &named->rank))
+        return NODE_NONE;
     bool self = find_self(m, t->b, t, &position, &reverse, &reads);
     if (reads && !t->c) {
         module_error(m, t->at, NULL, "add the state before the first step: `… from 0`", "`%s` reads itself", t->name);
-        return;
+        return NODE_NONE;
     }
     if (t->c && !self) {
         module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`",
                      reads ? "`%s` reads itself, but at no index one step away"
                            : "`from` is for a recurrence, but `%s` does not read itself",
                      t->name);
-        return;
+        return NODE_NONE;
     }
-    named.node = t->c ? recurrence(m, t, &named, position, reverse) : expression(m, t->b, NULL, NULL);
-    if (!named.node || (!t->c && !covered(m, t->b->at, t->name, named.node, set_of(named.index, named.rank)))) {
-        named.node = graph_float(m->g, 0); /* the error was reported; what uses the name is checked all the same */
-        add_value(m, &named);
+    if (t->c)
+        return recurrence(m, t, named, position, reverse);
+    node n = expression(m, t->b, NULL, NULL);
+    return n && covered(m, t->b->at, t->name, n, set_of(named->index, named->rank)) ? n : NODE_NONE;
+}
+
+static void define_statement(module *m, const tree *t) {
+    value named = {.name = t->name};
+    if (!fresh_name(m, t))
         return;
-    }
-    add_value(m, &named);
+    named.node = definition(m, t, &named);
+    add_named(m, &named);
+    if (named.broken)
+        return;
     if (t->kind == TREE_OUTPUT) {
         if (m->slot_argument) {
             if (m->slot_result)
@@ -365,7 +383,7 @@ static void loss_statement(module *m, const tree *t) {
     node n = operand(m, t->b, NULL, NULL, false);
     if (!n || !covered(m, t->b->at, t->name, n, 0))
         n = NODE_NONE;
-    add_value(m, &(value){.name = t->name, .node = n ? n : graph_float(m->g, 0)});
+    add_named(m, &(value){.name = t->name, .node = n});
     if (!n)
         return;
     char name[512];

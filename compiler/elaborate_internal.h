@@ -27,6 +27,7 @@ typedef struct value {
     bool self; /* a recurrence reading itself: node is the state before the step */
     unsigned scan_position;
     unsigned level; /* repeat depth of its definition */
+    bool broken;    /* its definition has an error, which was reported: a read says nothing more */
 } value;
 
 typedef struct named_number {

@@ -563,7 +563,11 @@ static int run_all(const settings *s, const candidate *list, size_t count, const
                error, &status);
     }
     if (done && status != EXIT_ENVIRONMENT) {
-        report(results_plot(run, (const record *const *)all, done, error, sizeof error), error, &status);
+        bool any = false;
+        for (size_t i = 0; i < done; i++)
+            any |= !all[i]->failure[0];
+        if (any)
+            report(results_plot(run, (const record *const *)all, done, error, sizeof error), error, &status);
         results_print_table(run, (const record *const *)all, done, stdout);
         printf("\nResults are in %s; peak memory of the process %.0f MB.\n", run->out, peak_memory() / 1e6);
     }
@@ -628,6 +632,11 @@ int main(int argc, char **argv) {
 
     if (!status && !s.run.data && strcmp(s.run.preset, "study") == 0)
         status = usage("the preset study needs --data FOLDER (WikiText-2)", NULL);
+    if (!status && !s.run.data && (s.run.vocabulary / 2 < s.pairs || s.run.length / 4 < s.pairs)) {
+        fprintf(stderr, "abl-run: %u pairs need a vocabulary of %u and sequences of %u tokens (--vocab, --seq-len)\n",
+                s.pairs, 2 * s.pairs, 4 * s.pairs);
+        status = EXIT_USAGE;
+    }
     if (!status) {
         if (s.run.data) {
             data = batches_of_text(s.run.data, s.tokenizer_file, s.run.vocabulary, error, sizeof error);

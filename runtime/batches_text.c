@@ -209,6 +209,18 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/* The folder of the text: the path itself, or the folder that the file is in. */
+static void folder_of(const char *path, char *folder, size_t size) {
+    snprintf(folder, size, "%s", path);
+    if (is_folder(path))
+        return;
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    else
+        snprintf(folder, size, ".");
+}
+
 static bool find_merges(const char *data, char *path, size_t size) {
     const char *share = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     for (int i = 0; i < 4; i++) {
@@ -231,15 +243,16 @@ static bool find_merges(const char *data, char *path, size_t size) {
 batch_source *batches_of_text(const char *path, const char *merges, uint32_t vocabulary, char *error,
                               size_t error_size) {
     static const char *const file_name[SPLITS] = {"train.txt", "valid.txt", "test.txt"};
-    char found[4096], file[4096];
+    char found[4096], file[4096], folder[4000];
     if (access(path, R_OK) != 0) {
         snprintf(error, error_size, "cannot read %s: %s", path, strerror(errno));
         return NULL;
     }
-    if (!merges && !find_merges(path, found, sizeof found)) {
+    folder_of(path, folder, sizeof folder);
+    if (!merges && !find_merges(folder, found, sizeof found)) {
         snprintf(error, error_size,
-                 "no vocab.bpe (GPT-2's merges) in %s or %s/../gpt2-bpe: give its path with --tokenizer-file", path,
-                 path);
+                 "no vocab.bpe (GPT-2's merges) in %s or %s/../gpt2-bpe: give its path with --tokenizer-file", folder,
+                 folder);
         return NULL;
     }
     tokenizer *t   = tokenizer_open(merges ? merges : found, vocabulary, error, error_size);
@@ -251,15 +264,15 @@ batch_source *batches_of_text(const char *path, const char *merges, uint32_t voc
         free(s);
         return NULL;
     }
-    s->base     = (batch_source){"text", text_get, text_count, text_destroy};
-    s->wide     = vocabulary > 65536;
-    bool folder = is_folder(path), ok = true;
+    s->base       = (batch_source){"text", text_get, text_count, text_destroy};
+    s->wide       = vocabulary > 65536;
+    bool is_split = is_folder(path), ok = true;
     char *text  = NULL;
     size_t size = 0;
     for (int i = 0; ok && i < SPLITS; i++) {
-        if (folder || i == 0) {
+        if (is_split || i == 0) {
             free(text);
-            if (folder)
+            if (is_split)
                 snprintf(file, sizeof file, "%s/%s", path, file_name[i]);
             else
                 snprintf(file, sizeof file, "%s", path);
@@ -270,11 +283,11 @@ batch_source *batches_of_text(const char *path, const char *merges, uint32_t voc
                 break;
             }
         }
-        size_t from = folder   ? 0
+        size_t from = is_split ? 0
                       : i == 0 ? 0
                       : i == 1 ? size / 20 * 18
                                : size / 20 * 19,
-               to   = folder   ? size
+               to   = is_split ? size
                       : i == 0 ? size / 20 * 18
                       : i == 1 ? size / 20 * 19
                                : size;
