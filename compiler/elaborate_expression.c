@@ -189,8 +189,11 @@ static bool is_step(const module *m, const local *scope, const tree *t, index_id
 
 static node read_value(module *m, const tree *t, const value *bound, const local *scope, const trail *where) {
     unsigned count = 0;
-    if (bound->broken)
+    if (bound->broken) {
+        for (const tree *a = t->a; a; a = a->next)
+            expression(m, a, scope, where);
         return NODE_NONE;
+    }
     for (const tree *a = t->a; a; a = a->next)
         count++;
     if (count != bound->rank) {
