@@ -122,8 +122,10 @@ static void machine_equals_interpreter(void **state) {
         for (int64_t k = 0; k < o->elements; k++)
             worst =
                 fmax(worst, isfinite(((float *)out[i])[k]) ? fabs(((float *)out[i])[k] - wanted[k]) / scale : INFINITY);
-        /* the indexer's gradients are differences of nearly equal distributions, of the size of float's rounding */
-        double tolerance = strstr(o->name, "attention.U") ? 1e-3 : 1e-5;
+        /* The indexer's gradient is the difference of two distributions that are within a hundredth of each other
+         * before training, each rounded to 6e-8 of itself, and is then summed over values with a large common part
+         * that cancels. 1.4e-5 was measured. */
+        double tolerance = strstr(o->name, "attention.U") ? 4e-5 : 1e-5;
         if (worst > tolerance)
             print_message("%s %s: %g\n", t->spec, o->name, worst);
         assert_true(worst <= tolerance);
