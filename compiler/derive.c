@@ -37,13 +37,6 @@ static node zero(graph *g) {
     return graph_float(g, 0);
 }
 
-/* x where a condition holds, 0 elsewhere? */
-static bool is_guarded(const graph *g, node n) {
-    node_view v = graph_view(g, n);
-    double number;
-    return v.op == NODE_SELECT && graph_is_constant(g, v.child[2], &number) && number == 0;
-}
-
 enum { MAX_CONJUNCTS = 16 };
 
 /* The conditions that `condition` is the conjunction of, appended to `list`; false where they are too many. */
@@ -76,7 +69,7 @@ static node under_the_rest(graph *g, const node *all, unsigned count, const node
 
 /* a + b. Conditions outside which both are 0 stay outermost, for `times`. */
 static node plus(graph *g, node a, node b) {
-    if (!is_guarded(g, a) || !is_guarded(g, b))
+    if (!graph_is_guarded(g, a) || !graph_is_guarded(g, b))
         return graph_add(g, a, b);
     node_view v = graph_view(g, a), w = graph_view(g, b);
     node a1 = v.child[1], b1 = w.child[1];
@@ -116,34 +109,22 @@ static void contribute(derivation *d, node n, node c, index_set z) {
     d->adjoint[n] = d->adjoint[n] ? plus(d->g, d->adjoint[n], c) : c;
 }
 
-/* bar * factor. Where bar is 0 by a condition the factor must not matter, even if it is infinite there (the exponential
- * of a score that a mask excludes): the condition stays outermost. */
-static node times(graph *g, node bar, node factor) {
+/* bar op other, a product or a quotient. Where bar is 0 by a condition the other must not matter, even if it is
+ * infinite there (the exponential of a score that a mask excludes): the condition stays outermost. */
+static node combine(graph *g, node_op op, node bar, node other) {
     node_view v = graph_view(g, bar);
-    if (is_guarded(g, bar)) {
-        node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
-        return graph_select(g, condition, times(g, then, factor), otherwise);
-    }
-    return graph_mul(g, bar, factor);
+    if (!graph_is_guarded(g, bar))
+        return graph_pointwise(g, op, bar, other, NODE_NONE);
+    node condition = v.child[0];
+    return graph_select(g, condition, graph_pointwise(g, op, v.child[1], other, NODE_NONE), zero(g));
 }
 
-/* bar where the condition holds, 0 elsewhere; one condition where bar has one already. */
-static node guarded(graph *g, node condition, node bar) {
-    node_view v = graph_view(g, bar);
-    if (is_guarded(g, bar)) {
-        node inner = v.child[0], then = v.child[1];
-        return graph_select(g, graph_and(g, condition, inner), then, graph_float(g, 0));
-    }
-    return graph_select(g, condition, bar, graph_float(g, 0));
+static node times(graph *g, node bar, node factor) {
+    return combine(g, NODE_MUL, bar, factor);
 }
 
 static node divided(graph *g, node bar, node divisor) {
-    node_view v = graph_view(g, bar);
-    if (is_guarded(g, bar)) {
-        node condition = v.child[0], then = v.child[1], otherwise = v.child[2];
-        return graph_select(g, condition, divided(g, then, divisor), otherwise);
-    }
-    return graph_div(g, bar, divisor);
+    return combine(g, NODE_DIV, bar, divisor);
 }
 
 static node negated(graph *g, node bar) {
@@ -193,7 +174,7 @@ static void pointwise_rule(derivation *d, node z, node bar) {
     case NODE_MINIMUM:
     case NODE_MAXIMUM: {
         node first = v.op == NODE_MINIMUM ? greater(g, b, a) : greater(g, a, b);
-        contribute(d, a, guarded(g, first, bar), free);
+        contribute(d, a, graph_select(g, first, bar, zero(g)), free);
         contribute(d, b, graph_select(g, first, zero(g), bar), free);
         break;
     }
@@ -229,8 +210,8 @@ static void pointwise_rule(derivation *d, node z, node bar) {
     case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
         contribute(
             d, a,
-            graph_mul(g, bar,
-                      graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))),
+            times(g, bar,
+                  graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))),
             free);
         break;
     case NODE_ABS: {
@@ -239,7 +220,7 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         break;
     }
     case NODE_SELECT:
-        contribute(d, b, guarded(g, a, bar), free);
+        contribute(d, b, graph_select(g, a, bar, zero(g)), free);
         contribute(d, c, graph_select(g, a, zero(g), bar), free);
         break;
     default: /* comparisons, floor, conversions, STOP: no derivative */
@@ -281,7 +262,7 @@ static void product_rule(derivation *d, node z, node bar) {
         others_domain = rename_index(g, others_domain, (index_id)i, to);
     }
     node rest = graph_reduce(g, REDUCE_PRODUCT, renamed, graph_and(g, others_domain, unary(g, NODE_NOT, same)), others);
-    contribute(d, body, guarded(g, domain, times(g, bar, rest)), graph_view(g, z).free | vars);
+    contribute(d, body, graph_select(g, domain, times(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
 }
 
 static void reduce_rule(derivation *d, node z, node bar) {
@@ -290,14 +271,14 @@ static void reduce_rule(derivation *d, node z, node bar) {
     node domain = v.child[0], body = v.child[1];
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
-        contribute(d, body, guarded(g, domain, bar), over);
+        contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
     } else if (v.reduction == REDUCE_PRODUCT) {
         product_rule(d, z, bar);
     } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
         /* equal extremes share the derivative */
         node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));
         node count = graph_reduce(g, REDUCE_SUM, vars, NODE_NONE, graph_select(g, hit, graph_float(g, 1), zero(g)));
-        contribute(d, body, guarded(g, hit, divided(g, bar, count)), over);
+        contribute(d, body, graph_select(g, hit, divided(g, bar, count), zero(g)), over);
     }
 }
 
@@ -409,7 +390,7 @@ static void gather_rule(derivation *d, node z, node bar) {
         else
             guard = graph_and(g, guard, equal);
     }
-    bar = guarded(g, guard, bar);
+    bar = graph_select(g, guard, bar, zero(g));
     bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
     contribute(d, body, bar, body_free);
 }

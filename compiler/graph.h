@@ -169,6 +169,7 @@ node graph_scan_before(graph *g, node scan);
 /* Does n depend on `leaf` (a PREVIOUS or TENSOR)? One call costs a walk of n's expression. */
 bool graph_depends_on(const graph *g, node n, node leaf);
 bool graph_is_constant(const graph *g, node n, double *value); /* any type, numeric value in *value if not NULL */
+bool graph_is_guarded(const graph *g, node n);                 /* a SELECT that is 0 where its condition fails */
 
 const char *graph_op_name(node_op op);
 unsigned graph_op_arity(node_op op); /* pointwise operations; 0 for others */

@@ -101,6 +101,10 @@ static bool is_number(const graph *g, node n, double wanted) {
     return graph_is_constant(g, n, &x) && x == wanted;
 }
 
+bool graph_is_guarded(const graph *g, node n) {
+    return g->node[n].op == NODE_SELECT && is_number(g, g->child[g->node[n].first_child + 2], 0);
+}
+
 static node to_type(graph *g, node n, value_type type) {
     value_type have = (value_type)g->node[n].type;
     if (have == type || type == TYPE_BOOL)
@@ -295,9 +299,14 @@ static node unit_laws(graph *g, node_op op, node a, node b, node c) {
             return is_number(g, a, 0) ? c : b;
         if (b == c)
             return b;
-        /* one form for "0 where": the zero comes last */
+        /* one form for "0 where": the zero comes last, and there is one condition */
         if (is_number(g, b, 0) && !is_number(g, c, 0) && g->node[c].type == TYPE_FLOAT)
             return graph_select(g, graph_pointwise(g, NODE_NOT, a, NODE_NONE, NODE_NONE), c, b);
+        if (is_number(g, c, 0) && g->node[b].type == TYPE_FLOAT && graph_is_guarded(g, b)) {
+            const node *inner = &g->child[g->node[b].first_child];
+            node then         = inner[1];
+            return graph_select(g, graph_and(g, a, inner[0]), then, c);
+        }
         return NODE_NONE;
     case NODE_STOP:
         return graph_is_constant(g, a, NULL) || g->node[a].op == NODE_STOP || g->node[a].type != TYPE_FLOAT ? a

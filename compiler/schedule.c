@@ -272,13 +272,14 @@ static void require_below(scheduler *c, node n, uint8_t *seen, uint32_t scan, wa
 /* Schedules everything that computing n needs and is stored, but not n. What has no loads of its own comes last, in the
  * order in which n will walk. */
 static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan) {
-    waiting later = {.count = 0};
+    waiting later    = {.count = 0};
+    axis_order outer = c->hint;
     require_below(c, n, seen, scan, &later);
     node_view v = graph_view(c->g, n);
     for (unsigned i = 0; i < later.count; i++) {
         c->hint = schedule_order(c, n, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
         require(c, later.node[i]);
-        c->hint.rank = 0;
+        c->hint = outer;
     }
 }
 

@@ -30,10 +30,9 @@ static bool add_mask(parts *p, node condition) {
 static bool take_apart(scheduler *c, node n, parts *p) {
     n           = schedule_strip(c->g, n);
     node_view v = graph_view(c->g, n);
-    double zero;
     if (v.op == NODE_MUL && !c->stored[n])
         return take_apart(c, v.child[0], p) && take_apart(c, graph_view(c->g, n).child[1], p);
-    if (v.op == NODE_SELECT && !c->stored[n] && graph_is_constant(c->g, v.child[2], &zero) && zero == 0)
+    if (!c->stored[n] && graph_is_guarded(c->g, n))
         return add_mask(p, v.child[0]) && take_apart(c, v.child[1], p);
     if (p->count == MAX_FACTORS)
         return false;
@@ -131,35 +130,34 @@ product *schedule_match_product(scheduler *c, node reduce) {
     if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT)
         return NULL;
     index_set vars = v.vars, free_indices = v.free;
-    parts p_of = {.count = 0};
-    parts *w   = &p_of;
+    parts w = {.count = 0};
     if (!schedule_is_true(c->g, v.child[0])) {
         /* a domain is a condition like any other; one with an equality is a scatter's */
-        if (compares_for_equality(c->g, v.child[0]) || !add_mask(w, v.child[0]))
+        if (compares_for_equality(c->g, v.child[0]) || !add_mask(&w, v.child[0]))
             return NULL;
         v = graph_view(c->g, reduce);
     }
-    if (!take_apart(c, v.child[1], w) || w->count < 2)
+    if (!take_apart(c, v.child[1], &w) || w.count < 2)
         return NULL;
-    unsigned side_of[MAX_FACTORS];
+    unsigned side_of[MAX_FACTORS], best_side_of[MAX_FACTORS];
     int64_t best_cost   = INT64_MAX;
     unsigned best_group = 0;
-    for (unsigned group = 1; group < 1u << w->count; group += 2) { /* factor 0 is always in group 1 */
+    for (unsigned group = 1; group < 1u << w.count; group += 2) { /* factor 0 is always in group 1 */
         index_set in[2]  = {0, 0};
         int64_t cost     = 0;
         node only[2]     = {NODE_NONE, NODE_NONE};
         unsigned size[2] = {0, 0};
-        for (unsigned i = 0; i < w->count; i++) {
+        for (unsigned i = 0; i < w.count; i++) {
             unsigned side = group >> i & 1;
-            in[side] |= graph_view(c->g, w->factor[i]).free;
-            only[side] = w->factor[i];
+            in[side] |= graph_view(c->g, w.factor[i]).free;
+            only[side] = w.factor[i];
             size[side]++;
         }
-        if (!size[0] || (in[0] & in[1] & vars) != vars || !place_masks(c, w, in, side_of))
+        if (!size[0] || (in[0] & in[1] & vars) != vars || !place_masks(c, &w, in, side_of))
             continue;
         for (unsigned side = 0; side < 2; side++)
-            cost += size[side] == 1 && !masked(w, side_of, side) ? storing_cost(c, only[side])
-                                                                 : graph_space(c->g, in[side]);
+            cost += size[side] == 1 && !masked(&w, side_of, side) ? storing_cost(c, only[side])
+                                                                  : graph_space(c->g, in[side]);
         int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1]);
         int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0]);
         if (rows < LEAST_SIDE || columns < LEAST_SIDE || rows * columns * graph_space(c->g, vars) < LEAST_WORK)
@@ -167,17 +165,14 @@ product *schedule_match_product(scheduler *c, node reduce) {
         if (cost < best_cost) {
             best_cost  = cost;
             best_group = group;
+            memcpy(best_side_of, side_of, sizeof side_of);
         }
     }
     if (!best_group)
         return NULL;
-    product *p       = schedule_allocate(1, sizeof *p);
-    index_set all[2] = {0, 0};
-    for (unsigned i = 0; i < w->count; i++)
-        all[best_group >> i & 1] |= graph_view(c->g, w->factor[i]).free;
-    place_masks(c, w, all, side_of);
-    p->factor[0] = multiply(c, w, side_of, best_group, 1);
-    p->factor[1] = multiply(c, w, side_of, best_group, 0);
+    product *p   = schedule_allocate(1, sizeof *p);
+    p->factor[0] = multiply(c, &w, best_side_of, best_group, 1);
+    p->factor[1] = multiply(c, &w, best_side_of, best_group, 0);
     schedule_fit_nodes(c);
     for (unsigned i = 0; i < 2; i++)
         p->factor[i] = schedule_strip(c->g, p->factor[i]);

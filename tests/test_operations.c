@@ -250,6 +250,10 @@ static void masked_overflow(void **state) {
     p           = graph_select(g, graph_pointwise(g, NODE_LESS, draw, graph_float(g, 0.25), NODE_NONE), zero, p);
     give(g, "attention",
          graph_reduce(g, REDUCE_SUM, keys, NODE_NONE, graph_mul(g, p, graph_gather(g, f.b, 1, &i, &s))));
+    /* the same through a choice: both of its branches stand under the mask */
+    node up     = graph_pointwise(g, NODE_LESS, graph_float(g, 0.5), e, NODE_NONE);
+    node choice = graph_select(g, up, graph_mul(g, e, graph_float(g, 2)), graph_mul(g, e, e));
+    give(g, "choice", graph_reduce(g, REDUCE_SUM, keys, NODE_NONE, graph_select(g, causal, choice, zero)));
     agree(&f, 4e-5); /* scores near 200 are rounded to 1e-5 */
 }
 
