@@ -235,16 +235,16 @@ static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
 
 static void require(scheduler *c, node n);
 
+static void note_load(void *found, const load *l) {
+    (void)l;
+    *(bool *)found = true;
+}
+
 /* Is n computed from indices and random numbers alone? Such a node has no loads to take an order from. */
-static bool without_loads(const scheduler *c, node n, unsigned depth) {
-    node_view v = graph_view(c->g, n);
-    if (v.op == NODE_TENSOR || v.op == NODE_REDUCE || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_PREVIOUS ||
-        depth > 24)
-        return false;
-    for (unsigned i = 0; i < v.child_count; i++)
-        if (!without_loads(c, v.child[i], depth + 1))
-            return false;
-    return true;
+static bool without_loads(const scheduler *c, node n) {
+    bool found = false;
+    schedule_visit_loads(c, n, note_load, &found);
+    return !found;
 }
 
 typedef struct waiting {
@@ -261,7 +261,7 @@ static void require_below(scheduler *c, node n, uint8_t *seen, uint32_t scan, wa
         seen[child] = 1;
         if (!c->stored[child] || (scan && c->inside[child]))
             require_below(c, child, seen, scan, later);
-        else if (!c->done[child] && later->count < 64 && without_loads(c, child, 0))
+        else if (!c->done[child] && later->count < 64 && without_loads(c, child))
             later->node[later->count++] = child;
         else
             require(c, child);
