@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_ENVIRONMENT = 3, EXIT_INTERRUPTED = 130 };
@@ -63,12 +62,6 @@ static const char help[] =
     "Exit status: 0 done; 1 the input is wrong or a variant failed; 2 usage; 3 the environment; 130 interrupted (what "
     "was\n"
     "done is saved).\n";
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int usage(const char *what, const char *which) {
     fprintf(stderr, "abl-run: %s%s%s (see abl-run --help)\n", what, which ? " " : "", which ? which : "");
@@ -359,7 +352,7 @@ static double peak_memory(void) {
 static void train(const settings *s, training *t, const batch_source *data, record *r) {
     const run_description *run = &s->run;
     batch b                    = new_batch((size_t)run->batch_size * run->length);
-    double *seconds = malloc(((size_t)run->steps + 1) * sizeof *seconds), start = now();
+    double *seconds = malloc(((size_t)run->steps + 1) * sizeof *seconds), start = omp_get_wtime();
     double recent    = 0;
     int recent_count = 0;
     for (int step = 1; step <= run->steps && !interrupted && !r->failure[0] && seconds; step++) {
@@ -370,12 +363,12 @@ static void train(const settings *s, training *t, const batch_source *data, reco
                      run->batch_size, run->length);
             break;
         }
-        double before = now();
+        double before = omp_get_wtime();
         if (!training_step(t, b.tokens, b.targets, b.weight, rate_at(run, step), (uint64_t)step, &one)) {
             snprintf(r->failure, sizeof r->failure, "out of memory");
             break;
         }
-        seconds[r->steps_done++] = now() - before;
+        seconds[r->steps_done++] = omp_get_wtime() - before;
         if (!isfinite(one.loss + one.auxiliary)) {
             snprintf(r->failure, sizeof r->failure, "the loss is not a number at step %d", step);
             break;
@@ -389,7 +382,7 @@ static void train(const settings *s, training *t, const batch_source *data, reco
         bool last               = step == run->steps || interrupted;
         if (step == 1 || step % run->log_every == 0 || last) {
             r->train_loss[r->train_count]    = recent / recent_count;
-            r->train_time[r->train_count]    = now() - start;
+            r->train_time[r->train_count]    = omp_get_wtime() - start;
             r->train_steps[r->train_count++] = step;
             if (!s->quiet) {
                 printf("%-14s step %5d/%d  loss %8.4f  perplexity %10.2f", r->variant, step, run->steps,
@@ -408,7 +401,7 @@ static void train(const settings *s, training *t, const batch_source *data, reco
             snprintf(r->failure, sizeof r->failure, "out of memory");
     }
     r->complete   = r->steps_done == run->steps && !r->failure[0];
-    r->total_time = now() - start;
+    r->total_time = omp_get_wtime() - start;
     if (seconds && r->steps_done) {
         qsort(seconds, (size_t)r->steps_done, sizeof *seconds, compare_doubles);
         r->step_median       = seconds[r->steps_done / 2];
@@ -632,7 +625,7 @@ int main(int argc, char **argv) {
 
     if (!status && !s.run.data && strcmp(s.run.preset, "study") == 0)
         status = usage("the preset study needs --data FOLDER (WikiText-2)", NULL);
-    if (!status && !s.run.data && (s.run.vocabulary / 2 < s.pairs || s.run.length / 4 < s.pairs)) {
+    if (!status && !s.run.data && !batches_recall_fits(s.run.vocabulary, s.pairs, s.run.length)) {
         fprintf(stderr, "abl-run: %u pairs need a vocabulary of %u and sequences of %u tokens (--vocab, --seq-len)\n",
                 s.pairs, 2 * s.pairs, 4 * s.pairs);
         status = EXIT_USAGE;

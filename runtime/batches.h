@@ -23,6 +23,8 @@ batch_source *batches_of_text(const char *path, const char *merges, uint32_t voc
  * model must say its value there; only those places count. Keys are the lower half of the vocabulary, values the upper.
  */
 batch_source *batches_of_recall(uint32_t vocabulary, uint32_t pairs);
+/* Do so many pairs and their questions find room? */
+bool batches_recall_fits(uint32_t vocabulary, uint32_t pairs, uint32_t length);
 
 void batches_free(batch_source *s);
 

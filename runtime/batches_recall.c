@@ -63,10 +63,14 @@ static void sequence(const recall *r, stream *s, uint32_t length, int32_t *token
     }
 }
 
+bool batches_recall_fits(uint32_t vocabulary, uint32_t pairs, uint32_t length) {
+    return pairs <= length / 4 && pairs <= vocabulary / 2;
+}
+
 static bool recall_get(const batch_source *base, split which, uint64_t seed, uint64_t number, uint32_t batch_size,
                        uint32_t length, int32_t *tokens, int32_t *targets, float *weight) {
     const recall *r = (const recall *)base;
-    if (length < 4 * r->pairs || r->vocabulary / 2 < r->pairs)
+    if (!batches_recall_fits(r->vocabulary, r->pairs, length))
         return false;
     uint32_t *scratch = malloc(((size_t)2 * r->pairs + r->vocabulary + length) * sizeof *scratch);
     if (!scratch)

@@ -264,15 +264,15 @@ batch_source *batches_of_text(const char *path, const char *merges, uint32_t voc
         free(s);
         return NULL;
     }
-    s->base       = (batch_source){"text", text_get, text_count, text_destroy};
-    s->wide       = vocabulary > 65536;
-    bool is_split = is_folder(path), ok = true;
+    s->base           = (batch_source){"text", text_get, text_count, text_destroy};
+    s->wide           = vocabulary > 65536;
+    bool folder_given = is_folder(path), ok = true;
     char *text  = NULL;
     size_t size = 0;
     for (int i = 0; ok && i < SPLITS; i++) {
-        if (is_split || i == 0) {
+        if (folder_given || i == 0) {
             free(text);
-            if (is_split)
+            if (folder_given)
                 snprintf(file, sizeof file, "%s/%s", path, file_name[i]);
             else
                 snprintf(file, sizeof file, "%s", path);
@@ -283,14 +283,14 @@ batch_source *batches_of_text(const char *path, const char *merges, uint32_t voc
                 break;
             }
         }
-        size_t from = is_split ? 0
-                      : i == 0 ? 0
-                      : i == 1 ? size / 20 * 18
-                               : size / 20 * 19,
-               to   = is_split ? size
-                      : i == 0 ? size / 20 * 18
-                      : i == 1 ? size / 20 * 19
-                               : size;
+        size_t from = folder_given ? 0
+                      : i == 0     ? 0
+                      : i == 1     ? size / 20 * 18
+                                   : size / 20 * 19,
+               to   = folder_given ? size
+                      : i == 0     ? size / 20 * 18
+                      : i == 1     ? size / 20 * 19
+                                   : size;
         ok          = open_split(&s->split[i], t, text + from, to - from, s->wide, error, error_size);
     }
     free(text);

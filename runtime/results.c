@@ -223,6 +223,7 @@ static void write_script(FILE *plot, const run_description *run, const char *pat
     bars(plot, "time", order, count, 2);
     for (size_t i = 0; i < count; i++)
         curve(plot, i, order[i]);
+    /* names have '_', which enhanced text would take for subscripts */
     fprintf(
         plot,
         "set terminal pngcairo noenhanced size 1500,1050 font 'DejaVu Sans,12' background '#ffffff'\nset output '%s'\n",
@@ -273,9 +274,7 @@ bool results_plot(const run_description *run, const record *const *all, size_t c
         snprintf(error, size, "cannot start gnuplot: %s", strerror(errno));
         return false;
     }
-
     const record **order = ranked(all, count);
-
     write_script(plot, run, temporary, order, count);
     free(order);
     int status = pclose(plot);

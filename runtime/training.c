@@ -4,9 +4,9 @@
 #include "derive.h"
 #include "initialise.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A compiled graph and its arrays. */
 typedef struct program {
@@ -25,12 +25,6 @@ struct training {
     double compile_seconds;
     uint64_t bytes;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int find_tensor(const graph *g, const char *name) {
     for (uint32_t i = 0; i < graph_tensor_count(g); i++)
@@ -136,7 +130,7 @@ training *training_new(const training_request *request, diagnostics *d, char *er
         snprintf(error, size, "out of memory");
         return NULL;
     }
-    double start    = now();
+    double start    = omp_get_wtime();
     t->seed         = request->seed;
     t->evaluation.g = graph_new();
     bool ok         = make_step(t, request, d, error, size);
@@ -146,7 +140,7 @@ training *training_new(const training_request *request, diagnostics *d, char *er
         derive_forget_stops(t->evaluation.g);
     ok = ok && find_inputs(t, error, size) && compile_program(&t->step, error, size) &&
          compile_program(&t->evaluation, error, size);
-    t->compile_seconds = now() - start;
+    t->compile_seconds = omp_get_wtime() - start;
     ok                 = ok && allocate(t, error, size);
     if (!ok) {
         training_free(t);
