@@ -35,10 +35,20 @@ typedef struct candidate {
     const char *variant; /* NULL: the spec without one */
 } candidate;
 
-static volatile sig_atomic_t interrupted;
+/* Ctrl-C and `kill` are blocked in all threads and asked for between steps, never handled: oneDNN before its pull
+ * request 4855 (March 2026; Debian 12 has 2.6) keeps heap addresses in the stack pointer while a product runs, and a
+ * handler's frame written there corrupts the heap. */
+static void hold_signals(void) {
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &held, NULL);
+}
 
-static void on_signal(int number) {
-    interrupted = number;
+static bool interrupted(void) {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
 }
 
 static const char help[] =
@@ -355,7 +365,7 @@ static void train(const settings *s, training *t, const batch_source *data, reco
     double *seconds = malloc(((size_t)run->steps + 1) * sizeof *seconds), start = omp_get_wtime();
     double recent    = 0;
     int recent_count = 0;
-    for (int step = 1; step <= run->steps && !interrupted && !r->failure[0] && seconds; step++) {
+    for (int step = 1; step <= run->steps && !interrupted() && !r->failure[0] && seconds; step++) {
         training_result one;
         if (!batches_get(data, SPLIT_TRAIN, run->seed, (uint64_t)step - 1, run->batch_size, run->length, b.tokens,
                          b.targets, b.weight)) {
@@ -379,7 +389,7 @@ static void train(const settings *s, training *t, const batch_source *data, reco
         recent_count++;
         r->final_train_loss     = one.loss;
         r->final_auxiliary_loss = one.auxiliary;
-        bool last               = step == run->steps || interrupted;
+        bool last               = step == run->steps || interrupted();
         if (step == 1 || step % run->log_every == 0 || last) {
             r->train_loss[r->train_count]    = recent / recent_count;
             r->train_time[r->train_count]    = omp_get_wtime() - start;
@@ -543,7 +553,7 @@ static int run_all(const settings *s, const candidate *list, size_t count, const
     size_t done = 0;
     int status  = EXIT_DONE;
     char error[512];
-    for (size_t i = 0; i < count && !interrupted && status != EXIT_ENVIRONMENT; i++) {
+    for (size_t i = 0; i < count && !interrupted() && status != EXIT_ENVIRONMENT; i++) {
         record *r = all[done++] = new_record(&list[i]);
         if (!report(results_write_config(run, r, error, sizeof error), error, &status))
             break;
@@ -566,7 +576,7 @@ static int run_all(const settings *s, const candidate *list, size_t count, const
     }
     for (size_t i = 0; i < done; i++)
         free(all[i]);
-    if (interrupted) {
+    if (interrupted()) {
         fprintf(stderr, "abl-run: interrupted; what was done is in %s\n", run->out);
         return EXIT_INTERRUPTED;
     }
@@ -598,6 +608,7 @@ int main(int argc, char **argv) {
     int status = parse_arguments(&s, argc, argv);
     if (status)
         return status < 0 ? EXIT_DONE : status;
+    hold_signals(); /* before OpenMP starts threads, which inherit it */
     candidate list[MAX_RUNS];
     spec *owned[MAX_SPECS + 2];
     size_t count = 0, owned_count = 0;
@@ -605,9 +616,6 @@ int main(int argc, char **argv) {
     diagnostics d      = {.stream = stderr};
     batch_source *data = NULL;
     omp_set_num_threads(s.run.threads);
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
 
     const char *folder =
         access(ATTNC_SOURCE_SPECS "/model/lm.att", R_OK) == 0 ? ATTNC_SOURCE_SPECS : ATTNC_INSTALLED_SPECS;

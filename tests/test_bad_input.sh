@@ -69,11 +69,15 @@ p = subprocess.Popen([sys.argv[1], "--spec", "specs/mha.att", "--steps", "100000
                      stdout=subprocess.PIPE, stderr=sys.stderr, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
 p.stdout.readline()
 time.sleep(0.5)
+caught = next(int(line.split()[1], 16) for line in open(f"/proc/{p.pid}/status") if line.startswith("SigCgt"))
 p.send_signal(signal.SIGINT)
 p.stdout.read()
+if caught >> (signal.SIGINT - 1) & 1 or caught >> (signal.SIGTERM - 1) & 1:
+    print("handled")
 sys.exit(p.wait())
 P
 status=$?
+holds "no handler can run inside a product of oneDNN" [ ! -s "$work/out" ]
 holds "Ctrl-C ends with 130" [ $status -eq 130 ]
 holds "Ctrl-C is said" grep -q interrupted "$work/err"
 holds "Ctrl-C saves what was done" [ -s "$work/r2/mha/metrics.json" ]
