@@ -362,6 +362,7 @@ static void define_statement(module *m, const tree *t) {
     add_named(m, &named);
     if (named.broken)
         return;
+    graph_name_node(m->g, named.node, format_text(m, "%s%s", m->prefix, t->name));
     if (t->kind == TREE_OUTPUT) {
         if (m->slot_argument) {
             if (m->slot_result)

@@ -35,6 +35,7 @@ graph *graph_new(void) {
     graph *g = calloc(1, sizeof *g);
     if (!g)
         out_of_memory();
+    g->causal     = GRAPH_INDICES;
     g->table_size = 1024;
     g->table      = calloc(g->table_size, sizeof *g->table);
     if (!g->table)
@@ -59,6 +60,9 @@ void graph_free(graph *g) {
         free(g->output[i]->name);
         free(g->output[i]);
     }
+    for (size_t i = 0; i < g->name_capacity; i++)
+        free(g->name[i]);
+    free(g->name);
     free(g->tensor);
     free(g->output);
     free(g->node);
@@ -226,6 +230,26 @@ int64_t graph_space(const graph *g, index_set set) {
         if (set >> i & 1 && __builtin_mul_overflow(space, g->index[i].extent, &space))
             return INT64_MAX;
     return space;
+}
+
+void graph_name_node(graph *g, node n, const char *name) {
+    size_t had = g->name_capacity;
+    g->name    = graph_grow(g->name, &g->name_capacity, (size_t)n + 1, sizeof *g->name);
+    memset(g->name + had, 0, (g->name_capacity - had) * sizeof *g->name);
+    if (!g->name[n])
+        g->name[n] = copy_text(name);
+}
+
+const char *graph_node_name(const graph *g, node n) {
+    return n < g->name_capacity ? g->name[n] : NULL;
+}
+
+void graph_set_causal(graph *g, index_id i) {
+    g->causal = i;
+}
+
+index_id graph_causal(const graph *g) {
+    return g->causal;
 }
 
 /* Interface tensors and outputs */

@@ -85,6 +85,15 @@ int64_t graph_index_extent(const graph *g, index_id i);
 unsigned graph_index_count(const graph *g);
 int64_t graph_space(const graph *g, index_set set); /* product of the extents, saturating at INT64_MAX */
 
+/* The name that a spec gives a node, for people who read: the first one stays. NULL: none. */
+void graph_name_node(graph *g, node n, const char *name); /* copies */
+const char *graph_node_name(const graph *g, node n);
+
+/* The index that a spec declares its outputs causal in: what stands at one of its values depends on no input at a
+ * later one. GRAPH_INDICES: none. */
+void graph_set_causal(graph *g, index_id i);
+index_id graph_causal(const graph *g);
+
 /* Interface tensors: what a run is given and what persists between runs. */
 typedef enum tensor_kind { TENSOR_INPUT, TENSOR_PARAMETER, TENSOR_STATE } tensor_kind;
 typedef enum initialiser {

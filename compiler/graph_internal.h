@@ -54,6 +54,9 @@ struct graph {
     output **output;
     size_t output_count, output_capacity;
     uint32_t scan_labels, random_numbers;
+    char **name; /* node: its name in the spec or NULL; as long as name_capacity */
+    size_t name_capacity;
+    index_id causal;
 };
 
 void *graph_grow(void *array, size_t *capacity, size_t needed, size_t size);
