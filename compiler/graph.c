@@ -62,7 +62,10 @@ void graph_free(graph *g) {
     }
     for (size_t i = 0; i < g->name_capacity; i++)
         free(g->name[i]);
+    for (size_t i = 1; i <= g->scan_labels; i++)
+        free(g->scan[i].previous);
     free(g->name);
+    free(g->scan);
     free(g->tensor);
     free(g->output);
     free(g->node);
@@ -90,6 +93,8 @@ node_view graph_view(const graph *g, node n) {
                             .reverse     = r->reverse,
                             .scan_label  = r->label,
                             .tensor      = r->label};
+    if (v.op == NODE_SCAN || v.op == NODE_PREVIOUS)
+        v.scan_state = (uint32_t)r->payload;
     if (v.op == NODE_GATHER)
         v.substituted = g->substituted + r->payload;
     else if (v.op == NODE_FLOAT)

@@ -42,8 +42,9 @@ typedef enum node_op {
                       domain holds; over an empty domain the value is the reduction's identity */
     NODE_GATHER,   /* children: body, then one INT expression for each substituted index, in the order of
                       substituted[]. Where an expression is outside its index's range the value is 0 */
-    NODE_SCAN,     /* children: init, body. The state after step `scan_index`; see graph_scan */
-    NODE_PREVIOUS, /* inside a scan's body: the state before this step; scan_label says whose */
+    NODE_SCAN,     /* children: the n initial states, then the n bodies of the scan's states. State number scan_state
+                      after step `scan_index`; see graph_scan_group */
+    NODE_PREVIOUS, /* inside a scan's bodies: state number scan_state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
                       scores over that index, within the domain? Of equal scores the lower index wins */
     NODE_RANDOM    /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
@@ -64,7 +65,8 @@ typedef struct node_view {
     reduction reduction;         /* REDUCE */
     index_id scan_index;         /* SCAN, PREVIOUS, TOPK */
     bool reverse;                /* SCAN, PREVIOUS: from the last index value down to 0 */
-    uint32_t scan_label;         /* SCAN, PREVIOUS: pairs them */
+    uint32_t scan_label;         /* SCAN, PREVIOUS: which scan */
+    uint32_t scan_state;         /* SCAN, PREVIOUS: which of its states, from 0 */
     uint32_t tensor;             /* TENSOR */
     const index_id *substituted; /* GATHER: child_count - 1 of them */
     double number;               /* FLOAT */
@@ -166,14 +168,31 @@ node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
 uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
 
-/* A scan over index i. First graph_previous makes the leaf that stands for the state before the step (its
- * free indices are state ∪ {i}); then build the body from it; then graph_scan closes it. `state` is the
- * state's indices without i. At the first step (index 0, or the last when reverse) the state before it is
- * `init`, which must not depend on i. */
+/* A scan over index i of n >= 1 states, each with indices and a type of its own, which may read each other. First
+ * graph_new_scan makes a label and graph_scan_state, for every number below n, the leaf that stands for that state
+ * before the step (its free indices are state ∪ {i}; `state` is the state's indices without i; index and direction are
+ * those of all states of a label); then build the bodies from the leaves; then graph_scan_group closes the scan. A body
+ * is a state after the step; all are computed from the states before it, so one that wants another's new value contains
+ * the other's body. At the first step (index 0, or the last when reverse) the states before it are `init`, which must
+ * not depend on i. A body has no other indices than its state and i. previous[], init[], body[] and scan[] are in order
+ * of the states' numbers; scan[] receives consecutive handles. */
+uint32_t graph_new_scan(graph *g);
+node graph_scan_state(graph *g, uint32_t label, unsigned number, index_id i, bool reverse, index_set state,
+                      value_type type);
+void graph_scan_group(graph *g, unsigned count, const node *previous, const node *init, const node *body, node *scan);
+/* The same for one state. */
 node graph_previous(graph *g, index_id i, bool reverse, index_set state, value_type type);
 node graph_scan(graph *g, node previous, node init, node body);
-/* The state before each step, seen from outside: init at the first, the scan's value one step earlier elsewhere. */
+/* A state before each step, seen from outside: init at the first, the scan's value one step earlier elsewhere. */
 node graph_scan_before(graph *g, node scan);
+/* Of a SCAN, its own state's. */
+node graph_scan_init(const graph *g, node scan);
+node graph_scan_body(const graph *g, node scan);
+/* By label, from 1 to graph_scan_labels: how many states, and their nodes. */
+uint32_t graph_scan_labels(const graph *g);
+unsigned graph_scan_states(const graph *g, uint32_t label);
+node graph_scan_leaf(const graph *g, uint32_t label, unsigned number); /* its PREVIOUS */
+node graph_scan_node(const graph *g, uint32_t label, unsigned number); /* its SCAN; NODE_NONE while it is not closed */
 
 /* Does n depend on `leaf` (a PREVIOUS or TENSOR)? One call costs a walk of n's expression. */
 bool graph_depends_on(const graph *g, node n, node leaf);

@@ -105,7 +105,7 @@ bool graph_is_guarded(const graph *g, node n) {
     return g->node[n].op == NODE_SELECT && is_number(g, g->child[g->node[n].first_child + 2], 0);
 }
 
-static node to_type(graph *g, node n, value_type type) {
+node graph_to_type(graph *g, node n, value_type type) {
     value_type have = (value_type)g->node[n].type;
     if (have == type || type == TYPE_BOOL)
         return n;
@@ -322,7 +322,7 @@ node graph_pointwise(graph *g, node_op op, node a, node b, node c) {
     unsigned arity  = operation[op].arity;
     value_type type = TYPE_BOOL;
     if (op == NODE_TO_FLOAT)
-        return to_type(g, a, TYPE_FLOAT);
+        return graph_to_type(g, a, TYPE_FLOAT);
     if (operation[op].result == RESULT_FLOAT)
         type = TYPE_FLOAT;
     else if (op != NODE_AND && op != NODE_OR && op != NODE_NOT)
@@ -333,7 +333,7 @@ node graph_pointwise(graph *g, node_op op, node a, node b, node c) {
         (op == NODE_ADD || op == NODE_SUB || op == NODE_MUL || op == NODE_NEG || op == NODE_DIV || op == NODE_MOD))
         type = TYPE_INT;
     for (unsigned i = op == NODE_SELECT; i < arity; i++)
-        child[i] = to_type(g, child[i], type);
+        child[i] = graph_to_type(g, child[i], type);
     if (operation[op].result == RESULT_BOOL)
         type = TYPE_BOOL;
 
@@ -437,7 +437,7 @@ node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body)
     if (r == REDUCE_ANY || r == REDUCE_ALL)
         assert(g->node[body].type == TYPE_BOOL);
     else if (g->node[body].type == TYPE_BOOL)
-        body = to_type(g, body, TYPE_INT);
+        body = graph_to_type(g, body, TYPE_INT);
     value_type type = (value_type)g->node[body].type;
     if (is_number(g, domain, 0))
         return identity_of(g, r, type);
@@ -445,7 +445,7 @@ node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body)
     if (idle) { /* the body is the same at every value of these */
         vars &= ~idle;
         if (r == REDUCE_SUM)
-            body = graph_mul(g, body, to_type(g, graph_int(g, graph_space(g, idle)), type));
+            body = graph_mul(g, body, graph_to_type(g, graph_int(g, graph_space(g, idle)), type));
         else if (r == REDUCE_PRODUCT && type == TYPE_FLOAT)
             body = graph_pointwise(g, NODE_POW, body, graph_float(g, (double)graph_space(g, idle)), NODE_NONE);
         else if (r == REDUCE_PRODUCT)
@@ -587,39 +587,6 @@ uint32_t graph_new_random(graph *g) {
 node graph_random(graph *g, uint32_t number, index_set vars) {
     return graph_intern(
         g, &(node_proto){.op = NODE_RANDOM, .type = TYPE_FLOAT, .vars = vars, .free = vars, .payload = number});
-}
-
-node graph_previous(graph *g, index_id i, bool reverse, index_set state, value_type type) {
-    return graph_intern(g, &(node_proto){.op         = NODE_PREVIOUS,
-                                         .type       = type,
-                                         .scan_index = i,
-                                         .reverse    = reverse,
-                                         .label      = ++g->scan_labels,
-                                         .free       = state | bit(i)});
-}
-
-node graph_scan(graph *g, node previous, node init, node body) {
-    const node_record p = g->node[previous];
-    node child[2]       = {to_type(g, init, (value_type)p.type), to_type(g, body, (value_type)p.type)};
-    assert(p.op == NODE_PREVIOUS && !(g->node[init].free & bit(p.scan_index)));
-    return graph_intern(g, &(node_proto){.op          = NODE_SCAN,
-                                         .type        = (value_type)p.type,
-                                         .scan_index  = p.scan_index,
-                                         .reverse     = p.reverse,
-                                         .label       = p.label,
-                                         .child_count = 2,
-                                         .child       = child,
-                                         .free        = p.free | g->node[init].free | g->node[body].free});
-}
-
-node graph_scan_before(graph *g, node scan) {
-    node_view v   = graph_view(g, scan);
-    node init     = v.child[0];
-    node here     = graph_index_value(g, v.scan_index);
-    int64_t first = v.reverse ? g->index[v.scan_index].extent - 1 : 0;
-    node step     = graph_add(g, here, graph_int(g, v.reverse ? 1 : -1));
-    node shift    = graph_gather(g, scan, 1, &v.scan_index, &step);
-    return graph_select(g, graph_pointwise(g, NODE_EQUAL, here, graph_int(g, first), NODE_NONE), init, shift);
 }
 
 static bool depends(const graph *g, node n, node leaf, uint8_t *seen) {

@@ -12,7 +12,8 @@ typedef struct node_record {
     uint32_t label; /* scan label or tensor number */
     uint32_t hash;
     uint64_t vars, free;
-    uint64_t payload; /* FLOAT's bits; INT, TOPK, RANDOM's integer; GATHER's first substituted index */
+    uint64_t
+        payload; /* FLOAT's bits; INT, TOPK, RANDOM's integer; GATHER's first substituted index; a state's number */
 } node_record;
 
 _Static_assert(sizeof(node_record) == 48, "a node is 48 bytes");
@@ -38,6 +39,13 @@ typedef struct index_record {
     index_id twin; /* graph_fresh_index, GRAPH_INDICES while there is none */
 } index_record;
 
+/* The nodes of a scan. */
+typedef struct scan_record {
+    node *previous; /* by number of the state */
+    size_t states, capacity;
+    node first; /* SCAN of state 0, which those of the others follow; NODE_NONE while it is not closed */
+} scan_record;
+
 struct graph {
     node_record *node;
     size_t node_count, node_capacity;
@@ -53,6 +61,8 @@ struct graph {
     size_t tensor_count, tensor_capacity;
     output **output;
     size_t output_count, output_capacity;
+    scan_record *scan; /* by label; 0 is no scan */
+    size_t scan_capacity;
     uint32_t scan_labels, random_numbers;
     char **name; /* node: its name in the spec or NULL; as long as name_capacity */
     size_t name_capacity;
@@ -61,4 +71,5 @@ struct graph {
 
 void *graph_grow(void *array, size_t *capacity, size_t needed, size_t size);
 node graph_intern(graph *g, const node_proto *p);
+node graph_to_type(graph *g, node n, value_type type); /* promoted: BOOL to INT, either to FLOAT */
 #endif

@@ -29,6 +29,14 @@ static void print_set(const graph *g, index_set set, FILE *file) {
 
 static const char *const reduction_name[] = {"sum", "product", "max", "min", "any", "all"};
 
+/* The number of a state only where a scan has several. */
+static void print_state(const graph *g, const char *what, node_view v, FILE *file) {
+    fprintf(file, "%s.%u", what, v.scan_label);
+    if (graph_scan_states(g, v.scan_label) > 1)
+        fprintf(file, ".%u", v.scan_state);
+    fprintf(file, " %s", g->index[v.scan_index].name);
+}
+
 static void print_node(const graph *g, node n, FILE *file) {
     static const char *const type_name[] = {"bool", "int", "float"};
     node_view v                          = graph_view(g, n);
@@ -65,11 +73,12 @@ static void print_node(const graph *g, node n, FILE *file) {
             fprintf(file, "%s %s := %%%u", i ? "," : "", g->index[v.substituted[i]].name, v.child[i + 1]);
         break;
     case NODE_SCAN:
-        fprintf(file, "scan.%u %s%s from %%%u step %%%u", v.scan_label, g->index[v.scan_index].name,
-                v.reverse ? " reverse" : "", v.child[0], v.child[1]);
+        print_state(g, "scan", v, file);
+        fprintf(file, "%s from %%%u step %%%u", v.reverse ? " reverse" : "", graph_scan_init(g, n),
+                graph_scan_body(g, n));
         break;
     case NODE_PREVIOUS:
-        fprintf(file, "previous.%u %s", v.scan_label, g->index[v.scan_index].name);
+        print_state(g, "previous", v, file);
         break;
     case NODE_TOPK:
         fprintf(file, "topk[%s where %%%u] %%%u, %lld", g->index[v.scan_index].name, v.child[0], v.child[1],
@@ -122,6 +131,23 @@ static bool complain(char *error, size_t size, node n, const char *format, ...) 
     return false;
 }
 
+static bool verify_scan(const graph *g, node n, node_view v, char *error, size_t size) {
+    unsigned states = graph_scan_states(g, v.scan_label);
+    if (v.child_count != 2 * states || v.scan_state >= states || graph_scan_node(g, v.scan_label, v.scan_state) != n)
+        return complain(error, size, n, "not a state of its scan");
+    node_view p = graph_view(g, graph_scan_leaf(g, v.scan_label, v.scan_state));
+    node init = graph_scan_init(g, n), body = graph_scan_body(g, n);
+    if (p.type != v.type || g->node[init].type != v.type || g->node[body].type != v.type)
+        return complain(error, size, n, "a state of different types");
+    if (p.free != v.free || p.scan_index != v.scan_index || p.reverse != v.reverse)
+        return complain(error, size, n, "the states before and after a step differ in their indices");
+    if (g->node[init].free >> v.scan_index & 1)
+        return complain(error, size, n, "the initial state depends on the scanned index");
+    if ((g->node[init].free | g->node[body].free | (index_set)1 << v.scan_index) & ~v.free)
+        return complain(error, size, n, "free indices are missing");
+    return true;
+}
+
 static bool verify_node(const graph *g, node n, char *error, size_t size) {
     node_view v    = graph_view(g, n);
     index_set free = 0;
@@ -160,11 +186,8 @@ static bool verify_node(const graph *g, node n, char *error, size_t size) {
         break;
     }
     case NODE_SCAN:
-        if (g->node[v.child[0]].free >> v.scan_index & 1)
-            return complain(error, size, n, "the initial state depends on the scanned index");
-        free |= (index_set)1 << v.scan_index;
-        if ((free & v.free) != free)
-            return complain(error, size, n, "free indices are missing");
+        if (!verify_scan(g, n, v, error, size))
+            return false;
         free = v.free;
         break;
     case NODE_TOPK:

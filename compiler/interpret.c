@@ -10,25 +10,33 @@
 
 enum { DEPENDENT = 2 }; /* frame.inside; 1: looked at */
 
+/* A state of a scan being run, between two steps. */
+typedef struct state {
+    double *before, *after; /* the step, over its indices */
+    index_set axes;
+    size_t size;
+} state;
+
 typedef struct frame frame;
 struct frame { /* a scan being run */
     frame *outer;
-    node scan;
     uint32_t label;
     index_id over;
-    int64_t at;      /* the step */
-    double *before;  /* the state before the step, over the state's indices */
-    index_set state; /* the indices of `before` */
-    uint8_t *inside; /* node: depends on this scan's state before the step */
-    double **value;  /* node: its value at this step */
+    int64_t at; /* the step */
+    state *state;
+    const uint8_t *inside; /* node: depends on this scan's states before the step */
+    double **value;        /* node: its value at this step */
+    node *computed;        /* the nodes that have one */
+    size_t computed_count, computed_room;
 };
 
 struct interpretation {
     const graph *g;
     const double *const *tensor_value;
     uint64_t seed;
-    double **value; /* node; 0 is unused */
-    double **held;  /* node: what a STOP is held at */
+    double **value;   /* node; 0 is unused */
+    double **held;    /* node: what a STOP is held at */
+    uint8_t **inside; /* scan label: frame.inside, NULL until the scan is first run */
     double **output;
     size_t count;
 };
@@ -94,18 +102,23 @@ static bool advance(walk *w, const view *v, int64_t *offset, unsigned count) {
 
 static const double *evaluate(interpretation *run, frame *f, node n, index_set *axes);
 
-static view look(interpretation *run, frame *f, node n) {
+/* n at the step of every scan that is being run, but for the indices `but`. */
+static view look_but(interpretation *run, frame *f, node n, index_set but) {
     view v;
     index_set axes;
     v.data = evaluate(run, f, n, &axes);
     strides(run->g, axes, v.stride);
     /* the element of the step where the array has the scanned index */
     for (; f; f = f->outer)
-        if (axes >> f->over & 1) {
+        if ((axes & ~but) >> f->over & 1) {
             v.data += f->at * v.stride[f->over];
             v.stride[f->over] = 0;
         }
     return v;
+}
+
+static view look(interpretation *run, frame *f, node n) {
+    return look_but(run, f, n, 0);
 }
 
 static double floor_divide(double a, double b) {
@@ -242,7 +255,10 @@ static double *gather(interpretation *run, frame *f, node_view v, index_set axes
     view *operand   = get(v.child_count, sizeof *operand);
     int64_t *offset = get(v.child_count, sizeof *offset);
     int64_t extent[GRAPH_INDICES], step[GRAPH_INDICES];
-    operand[0] = look(run, f, v.child[0]);
+    index_set replaced = 0;
+    for (unsigned i = 0; i < count; i++)
+        replaced |= (index_set)1 << v.substituted[i];
+    operand[0] = look_but(run, f, v.child[0], replaced); /* a state may say at which step something is read */
     for (unsigned i = 0; i < count; i++) {
         operand[i + 1] = look(run, f, v.child[i + 1]);
         extent[i]      = graph_index_extent(run->g, v.substituted[i]);
@@ -324,43 +340,97 @@ static void copy_over(const graph *g, view from, index_set axes, double *to) {
     while (advance(&w, &from, &offset, 1));
 }
 
-static double *scan(interpretation *run, frame *outer, node n, node_view v, index_set axes) {
-    const graph *g = run->g;
-    frame f        = {.outer = outer, .scan = n, .label = v.scan_label, .over = v.scan_index};
-    index_set over = (index_set)1 << v.scan_index;
-    f.state        = axes & ~over;
-    size_t state   = (size_t)graph_space(g, f.state);
-    int64_t extent = graph_index_extent(g, v.scan_index);
-    double *out    = get((size_t)graph_space(g, axes), sizeof *out);
-    double *after  = get(state, sizeof *after);
-    f.before       = get(state, sizeof *f.before);
-    f.inside       = get(run->count, 1);
-    f.value        = get(run->count, sizeof *f.value);
-    mark_inside(g, v.child[1], v.scan_label, f.inside);
-    copy_over(g, look(run, outer, v.child[0]), f.state, f.before);
-    int64_t stride[GRAPH_INDICES];
-    strides(g, axes, stride);
-    for (int64_t k = 0; k < extent; k++) {
-        f.at = v.reverse ? extent - 1 - k : k;
-        copy_over(g, look(run, &f, v.child[1]), f.state, after);
-        view target    = {out, {0}};
-        int64_t offset = f.at * stride[v.scan_index], i = 0;
-        memcpy(target.stride, stride, sizeof stride);
-        walk w = start(g, f.state);
-        do
-            out[offset] = after[i++];
-        while (advance(&w, &target, &offset, 1));
-        memcpy(f.before, after, state * sizeof *after);
-        for (size_t j = 1; j < run->count; j++) {
-            free(f.value[j]);
-            f.value[j] = NULL;
-        }
+static const uint8_t *inside(interpretation *run, uint32_t label, node_view v) {
+    if (!run->inside[label]) {
+        run->inside[label] = get(run->count, 1);
+        for (unsigned i = v.child_count / 2; i < v.child_count; i++)
+            mark_inside(run->g, v.child[i], label, run->inside[label]);
     }
-    free(after);
-    free(f.before);
-    free(f.inside);
+    return run->inside[label];
+}
+
+static void forget_step(frame *f) {
+    for (size_t i = 0; i < f->computed_count; i++) {
+        free(f->value[f->computed[i]]);
+        f->value[f->computed[i]] = NULL;
+    }
+    f->computed_count = 0;
+}
+
+static double **memory_of(interpretation *run, frame *f, node n) {
+    return f ? &f->value[n] : &run->value[n];
+}
+
+static void keep(interpretation *run, frame *f, node n, double *value) {
+    *memory_of(run, f, n) = value;
+    if (!f)
+        return;
+    if (f->computed_count == f->computed_room) {
+        f->computed_room = 2 * f->computed_room + 64;
+        node *more       = realloc(f->computed, f->computed_room * sizeof *more);
+        if (!more) {
+            fputs("attnc: out of memory\n", stderr);
+            exit(3);
+        }
+        f->computed = more;
+    }
+    f->computed[f->computed_count++] = n;
+}
+
+/* Writes a state after the step into the scan's result over `axes`. */
+static void record(const graph *g, const frame *f, const state *s, index_set axes, double *result) {
+    view target = {result, {0}};
+    strides(g, axes, target.stride);
+    int64_t offset = f->at * target.stride[f->over], i = 0;
+    walk w = start(g, s->axes);
+    do
+        result[offset] = s->after[i++];
+    while (advance(&w, &target, &offset, 1));
+}
+
+/* Runs the scan that `v` is a state of and keeps the results of all its states. `fixed`: the indices of the scans that
+ * are being run around it. */
+static void scan(interpretation *run, frame *outer, node_view v, index_set fixed) {
+    const graph *g  = run->g;
+    unsigned states = v.child_count / 2;
+    node first      = graph_scan_node(g, v.scan_label, 0);
+    frame f         = {.outer = outer, .label = v.scan_label, .over = v.scan_index};
+    double **result = get(states, sizeof *result);
+    index_set over  = (index_set)1 << v.scan_index;
+    int64_t extent  = graph_index_extent(g, v.scan_index);
+    f.state         = get(states, sizeof *f.state);
+    f.inside        = inside(run, v.scan_label, v);
+    f.value         = get(run->count, sizeof *f.value);
+    for (unsigned k = 0; k < states; k++) {
+        index_set axes = graph_view(g, first + k).free & ~fixed;
+        state *s       = &f.state[k];
+        s->axes        = axes & ~over;
+        s->size        = (size_t)graph_space(g, s->axes);
+        s->before      = get(s->size, sizeof *s->before);
+        s->after       = get(s->size, sizeof *s->after);
+        result[k]      = get((size_t)graph_space(g, axes), sizeof **result);
+        copy_over(g, look(run, outer, v.child[k]), s->axes, s->before);
+    }
+    for (int64_t step = 0; step < extent; step++) {
+        f.at = v.reverse ? extent - 1 - step : step;
+        for (unsigned k = 0; k < states; k++)
+            copy_over(g, look(run, &f, v.child[states + k]), f.state[k].axes, f.state[k].after);
+        for (unsigned k = 0; k < states; k++) { /* only now: all bodies read the states before the step */
+            state *s = &f.state[k];
+            record(g, &f, s, s->axes | over, result[k]);
+            memcpy(s->before, s->after, s->size * sizeof *s->after);
+        }
+        forget_step(&f);
+    }
+    for (unsigned k = 0; k < states; k++) {
+        keep(run, outer, first + k, result[k]);
+        free(f.state[k].before);
+        free(f.state[k].after);
+    }
+    free(result);
+    free(f.state);
     free(f.value);
-    return out;
+    free(f.computed);
 }
 
 static double *leaf(interpretation *run, node_view v, index_set axes) {
@@ -387,7 +457,7 @@ static double *leaf(interpretation *run, node_view v, index_set axes) {
     return out;
 }
 
-static double *compute(interpretation *run, frame *f, node n, node_view v, index_set axes) {
+static double *compute(interpretation *run, frame *f, node_view v, index_set axes) {
     switch (v.op) {
     case NODE_FLOAT:
     case NODE_INT:
@@ -399,8 +469,6 @@ static double *compute(interpretation *run, frame *f, node n, node_view v, index
         return reduce(run, f, v, axes);
     case NODE_GATHER:
         return gather(run, f, v, axes);
-    case NODE_SCAN:
-        return scan(run, f, n, v, axes);
     case NODE_TOPK:
         return topk(run, f, v, axes);
     default:
@@ -413,21 +481,24 @@ static const double *evaluate(interpretation *run, frame *f, node n, index_set *
     if (v.op == NODE_PREVIOUS) {
         while (f && f->label != v.scan_label)
             f = f->outer;
-        *axes = f->state;
-        return f->before;
+        *axes = f->state[v.scan_state].axes;
+        return f->state[v.scan_state].before;
     }
     index_set fixed = 0;
     for (; f && f->inside[n] != DEPENDENT; f = f->outer)
         ; /* the innermost scan that the node depends on */
     for (const frame *o = f; o; o = o->outer)
         fixed |= (index_set)1 << o->over;
-    *axes           = v.free & ~fixed;
-    double **memory = f ? &f->value[n] : &run->value[n];
-    if (!*memory && v.op == NODE_STOP && run->held[n] && !f)
-        return run->held[n];
-    if (!*memory)
-        *memory = compute(run, f, n, v, *axes);
-    return *memory;
+    *axes = v.free & ~fixed;
+    if (!*memory_of(run, f, n)) {
+        if (v.op == NODE_STOP && run->held[n] && !f)
+            return run->held[n];
+        if (v.op == NODE_SCAN)
+            scan(run, f, v, fixed);
+        else
+            keep(run, f, n, compute(run, f, v, *axes));
+    }
+    return *memory_of(run, f, n);
 }
 
 interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed) {
@@ -438,6 +509,7 @@ interpretation *interpret_new(const graph *g, const double *const *tensor_value,
     run->count          = graph_node_count(g) + 1;
     run->value          = get(run->count, sizeof *run->value);
     run->held           = get(run->count, sizeof *run->held);
+    run->inside         = get((size_t)graph_scan_labels(g) + 1, sizeof *run->inside);
     run->output         = get(graph_output_count(g), sizeof *run->output);
     return run;
 }
@@ -451,6 +523,9 @@ void interpret_free(interpretation *run) {
     }
     for (uint32_t i = 0; i < graph_output_count(run->g); i++)
         free(run->output[i]);
+    for (uint32_t i = 1; i <= graph_scan_labels(run->g); i++)
+        free(run->inside[i]);
+    free(run->inside);
     free(run->value);
     free(run->held);
     free(run->output);
