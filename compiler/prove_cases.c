@@ -13,6 +13,7 @@ enum {
     DIVISIONS  = 32,
     NESTING    = 200, /* of expressions */
     CASES      = 600,
+    SIGNS      = 16, /* of factors looked for */
     WORK       = 8000000,
     NO_UNKNOWN = -1
 };
@@ -56,7 +57,7 @@ typedef struct cases {
     const question *question;
     graph *g;
     unsigned unknowns, rows, scopes, literals, choices, divisions;
-    unsigned nesting, tried;
+    unsigned nesting, tried, signs;
     uint64_t work;
     elimination *elimination;
     key key[UNKNOWNS]; /* node NODE_NONE: a quotient */
@@ -282,12 +283,41 @@ static void product_row(cases *c, const form *p, const form *a, const form *b, i
         relate(c, &sum, b, -sign * x, sign * xy, false);
 }
 
+static void all_rows(const cases *c, const row **rows) {
+    for (unsigned r = 0; r < c->rows; r++)
+        rows[r] = &c->row[r];
+}
+
+/* Is scale * f >= 0 wherever the rows hold? */
+static bool has_sign(cases *c, const form *f, int64_t scale) {
+    const row *rows[ROWS];
+    row negative = {0};
+    if (c->rows == ROWS || !form_add(&negative.form, f, -scale, c->unknowns) ||
+        __builtin_sub_overflow(negative.form.constant, 1, &negative.form.constant))
+        return false;
+    all_rows(c, rows);
+    rows[c->rows] = &negative;
+    return rows_impossible(c->elimination, rows, c->rows + 1, c->bound, c->unknowns, &c->work);
+}
+
+/* The range of a factor; the sign, which the products' bounds turn on, is looked for in the rows. */
+static range factor_range(cases *c, const form *f) {
+    range r = range_of(c, f);
+    if (r.low < 0 && r.high > 0 && c->rows > 0 && c->signs++ < SIGNS) {
+        if (has_sign(c, f, 1))
+            r.low = 0;
+        else if (has_sign(c, f, -1))
+            r.high = 0;
+    }
+    return r;
+}
+
 static bool multiply(cases *c, node n, node_view v, unsigned s, form *out) {
     form a, b;
     node left = v.child[0], right = v.child[1];
     if (!linear(c, left, s, &a) || !linear(c, right, s, &b))
         return false;
-    range ra = range_of(c, &a), rb = range_of(c, &b);
+    range ra = factor_range(c, &a), rb = factor_range(c, &b);
     memset(out, 0, sizeof *out);
     if (range_is_point(ra) && form_add(out, &b, ra.low, c->unknowns))
         return true;
@@ -601,8 +631,7 @@ static bool assume(cases *c, node n, bool positive, unsigned s) {
 
 static bool contradicts(cases *c) {
     const row *rows[ROWS];
-    for (unsigned r = 0; r < c->rows; r++)
-        rows[r] = &c->row[r];
+    all_rows(c, rows);
     return !rows_narrow(rows, c->rows, c->bound, c->unknowns, &c->work) ||
            rows_impossible(c->elimination, rows, c->rows, c->bound, c->unknowns, &c->work);
 }
@@ -652,9 +681,9 @@ static bool refuted(cases *c) {
 }
 
 static void begin(cases *c) {
-    c->unknowns = c->rows = c->literals = c->choices = c->divisions = c->nesting = c->tried = 0;
-    c->scopes                                                                               = 1;
-    c->scope[0]                                                                             = (scope){0, 0};
+    c->unknowns = c->rows = c->literals = c->choices = c->divisions = c->nesting = c->tried = c->signs = 0;
+    c->scopes                                                                                          = 1;
+    c->scope[0]                                                                                        = (scope){0, 0};
 }
 
 /* Denies one bound of the target; is that impossible? */
