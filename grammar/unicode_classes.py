@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_classes.c: the ranges of letters, numbers and white space that GPT-2's split pattern needs."""
+"""Writes unicode_classes.c: the ranges of letters, numbers and white space that names and GPT-2's split pattern need."""
 import sys
 import unicodedata
 
