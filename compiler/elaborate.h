@@ -3,24 +3,19 @@
 #ifndef ATTNC_ELABORATE_H
 #define ATTNC_ELABORATE_H
 
+#include "diagnostics.h"
 #include "graph.h"
 
 #include <stdio.h>
 
-/* A file that was read and parsed, with its includes; and the messages about it. */
+/* A file that was read and parsed, with its includes. A function below that takes diagnostics and returns false or NULL
+ * has added at least one error. */
 typedef struct spec spec;
-
-/* Where messages go. `errors` counts them; a function below that returns false has added at least one. */
-typedef struct diagnostics {
-    FILE *stream; /* file:line:column: error: …, the line, a caret, a hint */
-    unsigned errors;
-    unsigned warnings;
-} diagnostics;
 
 typedef enum spec_kind { SPEC_LIBRARY, SPEC_MECHANISM, SPEC_MODEL, SPEC_OPTIMIZER } spec_kind;
 
-/* Reads and parses. An include is looked for beside the file, then in `library` (may be NULL), then in the
- * installed specs folder. Returns NULL after reporting. Free with spec_free. */
+/* Reads and parses. An include is looked for beside the file that asks, then in `library` (may be NULL), then in the
+ * specs folder of the build, then in the installed one. Returns NULL after reporting. Free with spec_free. */
 spec *spec_read(const char *path, const char *library, diagnostics *d);
 void spec_free(spec *s);
 spec_kind spec_get_kind(const spec *s);
@@ -30,6 +25,14 @@ const char *spec_path(const spec *s);
 size_t spec_variant_count(const spec *s); /* 0: the spec is its own only variant */
 const char *spec_variant_name(const spec *s, size_t i);
 void spec_print(const spec *s, FILE *file); /* the tree, for --dump=ast */
+
+/* The comment directly above the head of the main file, its lines without `#`, separated by newlines; "" for none. It
+ * is the spec's. */
+const char *spec_comment(const spec *s);
+
+/* What that comment cites, in its order and each once: "arXiv:1706.03762", "doi:10.1000/182", "Vaswani et al. 2017". */
+size_t spec_citation_count(const spec *s);
+const char *spec_citation(const spec *s, size_t i);
 
 /* One overriding `-D NAME=VALUE`: a size or a number of the spec, a model's size among them. */
 typedef struct binding {

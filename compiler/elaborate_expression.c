@@ -16,26 +16,30 @@ const char *format_text(module *m, const char *format, ...) {
     return arena_copy(m->spec->memory, text, strlen(text));
 }
 
-void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...) {
+static void module_message(module *m, severity severity, span at, const trail *where, const char *hint,
+                           const char *format, va_list arguments) {
     char text[512];
+    vsnprintf(text, sizeof text, format, arguments);
+    diagnostic_call call[DIAGNOSTIC_TRAIL];
+    diagnostic message = {.severity = severity, .at = at, .text = text, .hint = hint, .trail = call};
+    for (; where && message.trail_count < DIAGNOSTIC_TRAIL; where = where->outer)
+        call[message.trail_count++] = (diagnostic_call){where->function, where->call};
+    diagnostics_add(m->d, &message);
+}
+
+void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    module_message(m, SEVERITY_ERROR, at, where, hint, format, arguments);
     va_end(arguments);
     m->failed++;
-    if (m->d->errors++ >= PARSE_ERRORS) {
-        if (m->d->errors == PARSE_ERRORS + 1)
-            fputs("further errors are not shown\n", m->d->stream);
-        return;
-    }
-    spec_report(m->d->stream, at, "error", text, hint);
-    enum { TRAIL_SHOWN = 8 };
-    for (unsigned shown = 0; where && shown < TRAIL_SHOWN; where = where->outer, shown++) {
-        unsigned line, column;
-        spec_line(where->call, &line, &column);
-        fprintf(m->d->stream, "    in the expansion of `%s`, called at %s:%u:%u\n", where->function,
-                where->call.file->path, line, column);
-    }
+}
+
+void module_warning(module *m, span at, const trail *where, const char *hint, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    module_message(m, SEVERITY_WARNING, at, where, hint, format, arguments);
+    va_end(arguments);
 }
 
 static index_set bit(index_id i) {
@@ -600,11 +604,7 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
 static node limited_expression(module *m, const tree *t, const local *scope, const trail *where) {
     switch (t->kind) {
     case TREE_NUMBER:
-        if (t->integer && fabs(t->number) > 9e15) {
-            module_error(m, t->at, where, NULL, "this integer is too large");
-            return NODE_NONE;
-        }
-        return t->integer ? graph_int(m->g, (int64_t)t->number) : graph_float(m->g, t->number);
+        return t->integer ? graph_int(m->g, t->whole) : graph_float(m->g, t->number);
     case TREE_NAME:
         return name_node(m, t, scope, where);
     case TREE_READ: {

@@ -1,6 +1,6 @@
 /* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_optimizer.c: optimizers;
  * elaborate_expression.c: expressions and functions; elaborate_names.c: look-up and misspellings; spec.c: reading
- * files, messages. */
+ * files; spec_comment.c: what their comments say. */
 #ifndef ATTNC_ELABORATE_INTERNAL_H
 #define ATTNC_ELABORATE_INTERNAL_H
 
@@ -16,6 +16,10 @@ struct spec {
     size_t file_count, file_capacity;
     const char **variant;
     size_t variant_count;
+    span head; /* of the main file */
+    const char *comment;
+    const char **citation;
+    size_t citation_count;
 };
 
 /* A name that stands for a tensor expression, with the order of its indices where it was defined. */
@@ -103,6 +107,8 @@ enum { EXPANSION_DEPTH = 100, EXPANSION_NESTING = 1500, EXPANSION_STEPS = 100000
 
 void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+void module_warning(module *m, span at, const trail *where, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 node expression(module *m, const tree *t, const local *scope, const trail *where); /* NODE_NONE after an error */
 /* One that is a condition (boolean) or a number (not). */
 node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean);
@@ -128,7 +134,7 @@ void size_statement(module *m, const tree *t);
 void tensor_statement(module *m, const tree *t);
 index_set set_of(const index_id *index, unsigned rank);
 
-void spec_report(FILE *stream, span at, const char *severity, const char *text, const char *hint);
-void spec_line(span at, unsigned *line, unsigned *column);
+/* Finds the spec's comment and citations, once its main file is parsed. */
+void spec_find_comment(spec *s);
 
 #endif

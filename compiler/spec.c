@@ -1,59 +1,13 @@
-/* Reading spec files with their includes, and messages about places in them. */
+/* Reading spec files with their includes. */
 #include "elaborate_internal.h"
+#include "utf8.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FILE_LIMIT = 16 << 20, INCLUDE_DEPTH = 32 };
-
-/* Bytes of UTF-8 that continue a character take no column. */
-static bool inside_character(char c) {
-    return ((unsigned char)c & 0xC0) == 0x80;
-}
-
-void spec_line(span at, unsigned *line, unsigned *column) {
-    *line = *column = 1;
-    for (uint32_t i = 0; i < at.begin && i < at.file->size; i++) {
-        if (at.file->text[i] == '\n') {
-            ++*line;
-            *column = 1;
-        } else if (!inside_character(at.file->text[i])) {
-            ++*column;
-        }
-    }
-}
-
-void spec_report(FILE *stream, span at, const char *severity, const char *text, const char *hint) {
-    unsigned line, column;
-    spec_line(at, &line, &column);
-    fprintf(stream, "%s:%u:%u: %s: %s\n", at.file->path, line, column, severity, text);
-    /* of a long line the part around the place */
-    enum { BEFORE = 90, SHOWN = 150 };
-    size_t begin = at.begin < at.file->size ? at.begin : at.file->size, end = begin;
-    while (begin > 0 && at.file->text[begin - 1] != '\n' && at.begin - begin < BEFORE)
-        begin--;
-    while (end < at.file->size && at.file->text[end] != '\n' && end - begin < SHOWN)
-        end++;
-    while (begin < at.begin && inside_character(at.file->text[begin]))
-        begin++;
-    fputs("    ", stream);
-    for (size_t i = begin; i < end; i++) /* what is not text could do anything to a terminal */
-        fputc(iscntrl((unsigned char)at.file->text[i]) && at.file->text[i] != '\t' ? '?' : at.file->text[i], stream);
-    fputs("\n    ", stream);
-    for (size_t i = begin; i < at.begin; i++)
-        if (!inside_character(at.file->text[i]))
-            fputc(at.file->text[i] == '\t' ? '\t' : ' ', stream);
-    fputc('^', stream);
-    for (size_t i = at.begin + 1; i < at.end && i < end; i++)
-        if (!inside_character(at.file->text[i]))
-            fputc('~', stream);
-    fputc('\n', stream);
-    if (hint)
-        fprintf(stream, "    hint: %s\n", hint);
-}
+enum { FILE_LIMIT = 16 << 20, INCLUDE_DEPTH = 32, PATH_ROOM = 4096 };
 
 typedef struct reader {
     spec *s;
@@ -66,79 +20,119 @@ typedef struct reader {
 
 static void on_error(void *context, span at, const char *text, const char *hint) {
     reader *r = context;
-    r->d->errors++;
-    r->ok = false;
-    spec_report(r->d->stream, at, "error", text, hint);
+    r->ok     = false;
+    diagnostics_add(r->d, &(diagnostic){.severity = SEVERITY_ERROR, .at = at, .text = text, .hint = hint});
+}
+
+/* Files */
+
+static bool refuse(char *why, size_t why_size, const char *text) {
+    snprintf(why, why_size, "%s", text);
+    return false;
+}
+
+/* Everything that can be read, at most FILE_LIMIT bytes, into *text, which is the caller's. */
+static bool read_all(FILE *file, char **text, size_t *size, char *why, size_t why_size) {
+    struct stat status;
+    if (fstat(fileno(file), &status) != 0)
+        return refuse(why, why_size, strerror(errno));
+    if (S_ISDIR(status.st_mode))
+        return refuse(why, why_size, "this is a folder, not a file");
+    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
+        return refuse(why, why_size, "this is neither a file nor a pipe");
+    size_t room = 0, got = 1;
+    for (*size = 0; got > 0 && *size <= FILE_LIMIT; *size += got) {
+        if (*size == room) {
+            room        = room ? room * 2 : 1 << 16;
+            char *grown = realloc(*text, room + 1);
+            if (!grown) {
+                fputs("attnc: out of memory\n", stderr);
+                exit(3);
+            }
+            *text = grown;
+        }
+        got = fread(*text + *size, 1, room - *size, file);
+    }
+    if (ferror(file))
+        return refuse(why, why_size, strerror(errno));
+    if (*size > FILE_LIMIT) {
+        snprintf(why, why_size, "larger than %d MiB", FILE_LIMIT >> 20);
+        return false;
+    }
+    return true;
 }
 
 static source *load(spec *s, const char *path, char *why, size_t why_size) {
-    struct stat status;
-    FILE *file = fopen(path, "rb");
-    if (!file || fstat(fileno(file), &status) != 0) {
-        snprintf(why, why_size, "%s", strerror(errno));
-        if (file)
-            fclose(file);
-        return NULL;
+    static const char mark[] = "\xEF\xBB\xBF"; /* of byte order, as some editors write it */
+    FILE *file               = fopen(path, "rb");
+    char *text               = NULL;
+    size_t size              = 0;
+    source *f                = NULL;
+    if (!file)
+        refuse(why, why_size, strerror(errno));
+    else if (read_all(file, &text, &size, why, why_size)) {
+        size_t skip = size >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
+        f           = arena_take(s->memory, sizeof *f);
+        f->path     = arena_copy(s->memory, path, strlen(path));
+        f->text     = arena_copy(s->memory, text + skip, size - skip);
+        f->size     = size - skip;
     }
-    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
-        snprintf(why, why_size, "not a file");
-        fclose(file);
-        return NULL;
-    }
-    if (status.st_size > FILE_LIMIT) {
-        snprintf(why, why_size, "larger than %d MiB", FILE_LIMIT >> 20);
-        fclose(file);
-        return NULL;
-    }
-    size_t room = S_ISREG(status.st_mode) ? (size_t)status.st_size + 1 : FILE_LIMIT;
-    char *text  = malloc(room + 1);
-    if (!text) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    size_t size = fread(text, 1, room, file);
-    bool bad    = ferror(file);
-    fclose(file);
-    if (bad) {
-        snprintf(why, why_size, "cannot be read");
-        free(text);
-        return NULL;
-    }
-    source *f = arena_take(s->memory, sizeof *f);
-    f->path   = arena_copy(s->memory, path, strlen(path));
-    f->text   = arena_copy(s->memory, text, size);
-    f->size   = size;
     free(text);
+    if (file)
+        fclose(file);
     return f;
 }
 
+/* Is it text? Reports the first byte that is not. */
+static bool check_text(reader *r, source *file) {
+    char text[80];
+    unsigned char first[2] = {0, 0};
+    memcpy(first, file->text, file->size < 2 ? file->size : 2);
+    size_t zero = strlen(file->text), bad = utf8_first_invalid(file->text, file->size);
+    if ((first[0] == 0xFF && first[1] == 0xFE) || (first[0] == 0xFE && first[1] == 0xFF)) {
+        on_error(r, (span){file, 0, 0}, "this file is UTF-16", "save it as UTF-8");
+    } else if (zero < bad) {
+        on_error(r, (span){file, (uint32_t)zero, (uint32_t)zero}, "a NUL byte: this is not a text file", NULL);
+    } else if (bad < file->size) {
+        snprintf(text, sizeof text, "the byte 0x%02X is not UTF-8", (unsigned char)file->text[bad]);
+        on_error(r, (span){file, (uint32_t)bad, (uint32_t)bad}, text, "save the file as UTF-8");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static bool already(const spec *s, const char *path) {
-    struct stat a, b;
     for (size_t i = 0; i < s->file_count; i++)
-        if (stat(s->file[i]->path, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        if (same_file(s->file[i]->path, path))
             return true;
     return false;
 }
 
 static bool exists(const char *path) {
     struct stat status;
-    return stat(path, &status) == 0;
+    return lstat(path, &status) == 0; /* a link that leads nowhere is one that can be spoken of */
 }
 
-/* Where an include is: beside the file that asks, in its parent folder's siblings given by --library, in the specs
- * folder of the build, in the installed one. */
-static char *locate(reader *r, const source *from, const char *name) {
+/* Where an include is: beside the file that asks, in the folder given by --library, in the specs folder of the build,
+ * in the installed one. An absolute path is where it says. */
+static char *find_include(reader *r, const source *from, const char *name) {
     const char *slash    = strrchr(from->path, '/');
-    const char *folder[] = {NULL, r->library, ATTNC_SOURCE_SPECS, ATTNC_INSTALLED_SPECS};
-    char path[4096];
+    const char *folder[] = {from->path, r->library, ATTNC_SOURCE_SPECS, ATTNC_INSTALLED_SPECS};
+    const int length[]   = {slash ? (int)(slash - from->path + 1) : 0, -1, -1, -1};
+    char path[PATH_ROOM];
+    if (name[0] == '/')
+        return exists(name) ? arena_copy(r->s->memory, name, strlen(name)) : NULL;
     for (unsigned i = 0; i < 4; i++) {
-        if (i == 0)
-            snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - from->path + 1) : 0, from->path, name);
-        else if (folder[i])
-            snprintf(path, sizeof path, "%s/%s", folder[i], name);
-        else
+        if (!folder[i])
             continue;
-        if (exists(path))
+        int size = snprintf(path, sizeof path, "%.*s%s%s", length[i], folder[i], i ? "/" : "", name);
+        if (size < PATH_ROOM && exists(path))
             return arena_copy(r->s->memory, path, strlen(path));
     }
     return NULL;
@@ -146,22 +140,34 @@ static char *locate(reader *r, const source *from, const char *name) {
 
 static void read_file(reader *r, source *file, unsigned depth);
 
+static void include(reader *r, const tree *t, const source *file, unsigned depth) {
+    char text[512], why[256] = "no such file beside this one or in the library";
+    char *path       = strlen(t->name) < PATH_ROOM ? find_include(r, file, t->name) : NULL;
+    source *included = NULL;
+    if (strlen(t->name) >= PATH_ROOM)
+        refuse(why, sizeof why, "the name is too long");
+    else if (t->name[0] == '/' && !path)
+        refuse(why, sizeof why, "no such file");
+    else if (path && same_file(path, file->path))
+        refuse(why, sizeof why, "this is the file itself");
+    else if (path && already(r->s, path))
+        return;
+    else if (path && depth >= INCLUDE_DEPTH)
+        refuse(why, sizeof why, "includes are nested too deeply");
+    else if (path)
+        included = load(r->s, path, why, sizeof why);
+    if (included) {
+        read_file(r, included, depth + 1);
+        return;
+    }
+    snprintf(text, sizeof text, "cannot include \"%.200s%s\": %s", t->name, strlen(t->name) > 200 ? "…" : "", why);
+    on_error(r, t->at, text, NULL);
+}
+
 static void take_statement(reader *r, tree *t, const source *file, unsigned depth) {
     spec *s = r->s;
     if (t->kind == TREE_INCLUDE) {
-        char *path    = locate(r, file, t->name);
-        char why[256] = "no such file beside this one or in the library";
-        if (path && already(s, path))
-            return;
-        source *included = path ? load(s, path, why, sizeof why) : NULL;
-        char text[512];
-        if (included && depth < INCLUDE_DEPTH) {
-            read_file(r, included, depth + 1);
-            return;
-        }
-        snprintf(text, sizeof text, "cannot include \"%.200s\": %s", t->name,
-                 included ? "includes are nested too deeply" : why);
-        on_error(r, t->at, text, NULL);
+        include(r, t, file, depth);
         return;
     }
     if (t->kind == TREE_HEAD) {
@@ -171,6 +177,7 @@ static void take_statement(reader *r, tree *t, const source *file, unsigned dept
             s->kind   = (spec_kind)(int)t->number;
             s->name   = t->name;
             s->title  = t->a ? t->a->name : "";
+            s->head   = t->at;
             r->headed = true;
         }
         return;
@@ -199,11 +206,8 @@ static void read_file(reader *r, source *file, unsigned depth) {
         s->file_capacity = more;
     }
     s->file[s->file_count++] = file;
-    if (memchr(file->text, 0, file->size)) {
-        on_error(r, (span){file, (uint32_t)strlen(file->text), (uint32_t)strlen(file->text)},
-                 "a NUL byte: this is not a text file", NULL);
+    if (!check_text(r, file))
         return;
-    }
     bool ok;
     tree *list = parse_source(s->memory, file, (message_sink){on_error, r}, &ok);
     r->ok &= ok;
@@ -230,8 +234,7 @@ spec *spec_read(const char *path, const char *library, diagnostics *d) {
     char why[256];
     source *file = load(s, path, why, sizeof why);
     if (!file) {
-        fprintf(d->stream, "%s: error: %s\n", path, why);
-        d->errors++;
+        diagnostics_file_error(d, path, NULL, "%s", why);
         spec_free(s);
         return NULL;
     }
@@ -251,6 +254,7 @@ spec *spec_read(const char *path, const char *library, diagnostics *d) {
         spec_free(s);
         return NULL;
     }
+    spec_find_comment(s);
     return s;
 }
 
@@ -294,6 +298,11 @@ bool spec_declares(const spec *s, const char *name) {
 }
 
 void spec_print(const spec *s, FILE *file) {
+    for (const char *line = s->comment; *line;) {
+        size_t length = strcspn(line, "\n");
+        fprintf(file, "; %.*s\n", (int)length, line);
+        line += length + (line[length] != 0);
+    }
     fprintf(file, "(spec %s \"%s\")\n", s->name, s->title);
     tree_print(s->statements, 0, file);
 }

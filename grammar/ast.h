@@ -8,11 +8,19 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* A comment: the bytes from `#` to the end of the line. */
+typedef struct comment comment;
+struct comment {
+    uint32_t begin, end;
+    comment *next;
+};
+
 /* One source file; lines are kept for messages. */
 typedef struct source {
     char *path;
-    char *text; /* NUL-terminated */
+    char *text; /* NUL-terminated, without a byte-order mark */
     size_t size;
+    const comment *comments; /* in their order, once the file is parsed */
 } source;
 
 typedef struct span {
@@ -33,6 +41,7 @@ struct tree {
     span at;
     const char *name; /* names, operators, strings */
     double number;    /* NUMBER */
+    int64_t whole;    /* NUMBER that is an integer: its exact value */
     bool integer;     /* NUMBER: written without point and exponent */
     bool measured;    /* the depth below it was looked at */
     tree *a, *b, *c;
@@ -51,12 +60,12 @@ typedef struct message_sink {
     void *context;
 } message_sink;
 
-enum { PARSE_DEPTH = 500, PARSE_ERRORS = 20 };
+enum { PARSE_DEPTH = 500 };
 
-/* Parses one file. Returns the list of its statements, at most PARSE_DEPTH nodes deep, so that what walks the tree may
- * recurse. Where there were errors, *ok is false, they have been reported, at most PARSE_ERRORS of them, and the
- * statements that were understood are returned. */
-tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok);
+/* Parses one file of valid UTF-8. Returns the list of its statements, at most PARSE_DEPTH nodes deep, so that what walks
+ * the tree may recurse, and its comments in file->comments. Where there were errors, *ok is false, they have been
+ * reported, and the statements that were understood are returned. */
+tree *parse_source(arena *memory, source *file, message_sink sink, bool *ok);
 
 void tree_print(const tree *t, unsigned indent, FILE *file);
 

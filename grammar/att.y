@@ -18,7 +18,7 @@ int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
 
 %union {
     const char *text;
-    struct { double value; bool integer; } number;
+    struct { double value; int64_t whole; bool integer; } number;
     tree *tree;
 }
 
@@ -204,7 +204,7 @@ power:
     primary { $$ = $1; }
   | primary '^' factor { $$ = parse_binary(p, @$, "^", $1, $3); }
 primary:
-    NUMBER { $$ = parse_number(p, @1, $1.value, $1.integer); }
+    NUMBER { $$ = parse_number(p, @1, $1.value, $1.whole, $1.integer); }
   | NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
   | '(' expression ')' { $$ = $2; }
   | NAME '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }

@@ -6,6 +6,7 @@
 #define YYLTYPE ATT_LTYPE
 #include "att_scanner.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ struct arena {
         struct block *next;
         size_t used, size;
         _Alignas(16) char data[];
-    } *first;
+    } * first;
 };
 
 enum { BLOCK = 1 << 16 };
@@ -107,8 +108,20 @@ static span place(const parsing *p, parse_span at) {
 }
 
 void parse_report(parsing *p, parse_span at, const char *text, const char *hint) {
-    if (p->errors++ < PARSE_ERRORS)
-        p->sink.error(p->sink.context, place(p, at), text, hint);
+    p->errors++;
+    p->sink.error(p->sink.context, place(p, at), text, hint);
+}
+
+void parse_comment(parsing *p, parse_span at) {
+    comment *c = arena_take(p->memory, sizeof *c);
+    c->begin   = at.begin;
+    c->end     = at.end;
+    if (p->last_comment)
+        p->last_comment->next = c;
+    else
+        p->comments = c;
+    p->last_comment = c;
+    parse_check_direction(p, at);
 }
 
 void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, const char *const *token,
@@ -117,6 +130,10 @@ void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, c
     size_t used   = 0;
     int length    = (int)(at.end - at.begin < 40 ? at.end - at.begin : 40);
     const char *s = p->file->text + at.begin;
+    if (p->stray && at.end == p->stray)
+        return;
+    while (at.begin + (uint32_t)length < at.end && length > 0 && ((unsigned char)s[length] & 0xC0) == 0x80)
+        length--;
     if (end)
         snprintf(text, sizeof text, "the file ends too early");
     else
@@ -141,9 +158,10 @@ tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name) {
     return t;
 }
 
-tree *parse_number(parsing *p, parse_span at, double value, bool integer) {
+tree *parse_number(parsing *p, parse_span at, double value, int64_t whole, bool integer) {
     tree *t    = parse_tree(p, TREE_NUMBER, at, NULL);
     t->number  = value;
+    t->whole   = whole;
     t->integer = integer;
     return t;
 }
@@ -273,7 +291,7 @@ static const tree *too_deep(tree *list) {
     return found;
 }
 
-tree *parse_source(arena *memory, const source *file, message_sink sink, bool *ok) {
+tree *parse_source(arena *memory, source *file, message_sink sink, bool *ok) {
     parsing p = {.memory = memory, .file = file, .sink = sink};
     yyscan_t scanner;
     if (att_lex_init_extra(&p, &scanner) != 0) {
@@ -289,7 +307,8 @@ tree *parse_source(arena *memory, const source *file, message_sink sink, bool *o
         parse_report(&p, (parse_span){deep->at.begin, deep->at.end}, "this is nested too deeply", NULL);
         p.result = NULL;
     }
-    *ok = status == 0 && p.errors == 0;
+    file->comments = p.comments;
+    *ok            = status == 0 && p.errors == 0;
     return p.result;
 }
 
@@ -306,14 +325,20 @@ static void print_expression(const tree *t, FILE *file);
 /* The shortest text that reads back as the number; a real number shows that it is none of the integers. */
 static void print_number(const tree *t, FILE *file) {
     char text[64];
+    if (t->integer) {
+        fprintf(file, "%" PRId64, t->whole);
+        return;
+    }
+    if (isinf(t->number)) {
+        fputs("∞", file);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, t->number);
         if (strtod(text, NULL) == t->number)
             break;
     }
-    if (t->integer)
-        snprintf(text, sizeof text, "%.0f", fmin(t->number, 1e18));
-    fprintf(file, "%s%s", text, t->integer || strpbrk(text, ".en") ? "" : ".0");
+    fprintf(file, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
 }
 
 static void print_list(const tree *list, const char *between, FILE *file) {

@@ -13,8 +13,10 @@ typedef struct parsing {
     const source *file;
     message_sink sink;
     uint32_t at; /* where the scanner stands */
+    uint32_t stray; /* where a character ends that was reported and cannot stand anywhere */
     unsigned errors;
     tree *result;
+    comment *comments, *last_comment;
 } parsing;
 
 int parse_keyword(const char *text);
@@ -23,8 +25,9 @@ void parse_report(parsing *p, parse_span at, const char *text, const char *hint)
  * could stand there. */
 void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, const char *const *token,
                       unsigned count);
+void parse_comment(parsing *p, parse_span at);
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name);
-tree *parse_number(parsing *p, parse_span at, double value, bool integer);
+tree *parse_number(parsing *p, parse_span at, double value, int64_t whole, bool integer);
 tree *parse_binary(parsing *p, parse_span at, const char *op, tree *a, tree *b);
 tree *parse_unary(parsing *p, parse_span at, const char *op, tree *a);
 tree *parse_chain(parsing *p, parse_span at, const char *op, tree *chain, tree *b);
@@ -36,5 +39,15 @@ tree *parse_params(parsing *p, tree *list, tree *initialiser, tree *group);
 tree *parse_states(tree *list, tree *initial);
 tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
                        tree *from);
+
+/* characters.c, for the scanner */
+bool parse_letter(uint32_t code);                            /* may it begin a name? */
+uint32_t parse_name_end(const parsing *p, uint32_t at);      /* past the letters, digits and `_` that follow */
+void parse_check_name(parsing *p, parse_span at);            /* is it too long? */
+int parse_operator(uint32_t code);                           /* the token of a mathematical sign, or 0 */
+void parse_check_direction(parsing *p, parse_span at);       /* may what is shown be another text than what is read? */
+/* A character that is none of these: reports it, moves at->end behind what belongs to it, and returns the token that
+ * was meant, ATT_UNDEF where that is unknown, 0 where it can be left out. */
+int parse_character(parsing *p, parse_span *at);
 
 #endif

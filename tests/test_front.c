@@ -634,7 +634,7 @@ static void missing_files(void **state) {
     fclose(stream);
     assert_int_equal(d.errors, 2);
     assert_non_null(strstr(said, "no/such/file.att: error: No such file or directory\n"));
-    assert_non_null(strstr(said, "error: not a file\n"));
+    assert_non_null(strstr(said, "error: this is a folder, not a file\n"));
     free(said);
 }
 
