@@ -93,8 +93,13 @@ static bool covered(module *m, span at, const char *name, node n, index_set left
     if (!missing)
         return true;
     const char *index = graph_index_name(m->g, (index_id)__builtin_ctzll(missing));
-    module_error(m, at, NULL, format_text(m, "sum over `%s`, or write it on the left of `=`", index),
-                 "the right-hand side leaves `%s` free: it is not an index of `%s`", index, name);
+    char text[256];
+    diagnostics_quote(at, text, sizeof text);
+    const char *hint = format_text(m, "sum over `%s`, or write it on the left of `=`", index);
+    if (strcmp(text, index) == 0)
+        module_error(m, at, NULL, hint, "`%s` is free here: it is not an index of `%s`", index, name);
+    else
+        module_error(m, at, NULL, hint, "`%s` leaves `%s` free: it is not an index of `%s`", text, index, name);
     return false;
 }
 
@@ -508,11 +513,10 @@ static void check_declarations(module *m) {
 
 /* An error of the caller, not of a place in the spec. */
 static void caller_error(module *m, const char *what, const char *name, const char *near_name) {
-    fprintf(m->d->stream, "%s: error: %s `%s`", m->spec->path, what, name);
     if (near_name)
-        fprintf(m->d->stream, " (did you mean `%s`?)", near_name);
-    fputc('\n', m->d->stream);
-    m->d->errors++;
+        diagnostics_file_error(m->d, m->spec->path, NULL, "%s `%s` (did you mean `%s`?)", what, name, near_name);
+    else
+        diagnostics_file_error(m->d, m->spec->path, NULL, "%s `%s`", what, name);
     m->failed++;
 }
 
@@ -555,8 +559,7 @@ bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         output |= graph_output(g, i)->kind == OUTPUT_VALUE;
     if (!m.failed && !output) {
-        fprintf(d->stream, "%s: error: the spec has no output\n", mechanism->path);
-        d->errors++;
+        diagnostics_file_error(d, mechanism->path, "write `output y[…] = …`", "the spec has no output");
         m.failed++;
     }
     module_discard(&m);
@@ -616,8 +619,7 @@ bool elaborate_model(graph *g, const spec *model, const spec *const *mechanism, 
                 .mechanism_how   = mechanism_how,
                 .mechanism_count = mechanism_count};
     if (model->kind != SPEC_MODEL) {
-        fprintf(d->stream, "%s: error: this is not a model\n", model->path);
-        d->errors++;
+        diagnostics_file_error(d, model->path, NULL, "this is not a model");
         return false;
     }
     if (module_begin(&m, how))

@@ -116,9 +116,8 @@ static bool declare_optimizer(module *m, optimizer *o) {
         }
     }
     if (!o->each) {
-        fprintf(m->d->stream, "%s: error: an optimizer says `each p, g`: a parameter and its gradient\n",
-                m->spec->path);
-        m->d->errors++;
+        diagnostics_file_error(m->d, m->spec->path, NULL,
+                               "an optimizer says `each p, g`: a parameter and its gradient");
         m->failed++;
     }
     return m->failed == 0;
@@ -198,8 +197,7 @@ bool elaborate_optimizer(graph *g, const spec *spec_of, const elaboration *how, 
                    .total     = total_over_parameters,
                    .optimizer = &o};
     if (spec_of->kind != SPEC_OPTIMIZER) {
-        fprintf(d->stream, "%s: error: this is not an optimizer\n", spec_of->path);
-        d->errors++;
+        diagnostics_file_error(d, spec_of->path, NULL, "this is not an optimizer");
         return false;
     }
     o.output = zeroed(graph_output_count(g) + 1, sizeof *o.output);
