@@ -24,7 +24,7 @@ typedef struct settings {
     size_t binding_count;
     uint64_t seed;
     double tolerance;
-    bool backward, machine, compare, training;
+    bool backward, machine, compare, training, json;
 } settings;
 
 static const char help[] =
@@ -45,6 +45,7 @@ static const char help[] =
     "      --compare          run: both, and their largest relative difference\n"
     "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
     "      --library=DIR      look for includes here too\n"
+    "      --json             messages as JSON on standard output\n"
     "      --help, --version\n"
     "\n"
     "Exit status: 0 done; 1 the input is wrong; 2 usage; 3 the environment (a file, the disk, memory).\n";
@@ -85,17 +86,27 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         COMPARE,
         TOLERANCE,
         LIBRARY,
+        JSON,
         HELP,
         VERSION
     };
-    static const struct option options[] = {{"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},
-                                            {"define", 1, NULL, 'D'},        {"size", 1, NULL, SIZE},
-                                            {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
-                                            {"dump", 1, NULL, DUMP},         {"seed", 1, NULL, SEED},
-                                            {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
-                                            {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE},
-                                            {"library", 1, NULL, LIBRARY},   {"help", 0, NULL, HELP},
-                                            {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"output", 1, NULL, 'o'},
+                                            {"variant", 1, NULL, VARIANT},
+                                            {"define", 1, NULL, 'D'},
+                                            {"size", 1, NULL, SIZE},
+                                            {"backward", 0, NULL, BACKWARD},
+                                            {"training", 0, NULL, TRAINING},
+                                            {"dump", 1, NULL, DUMP},
+                                            {"seed", 1, NULL, SEED},
+                                            {"dump-dir", 1, NULL, DUMP_DIR},
+                                            {"machine", 0, NULL, MACHINE},
+                                            {"compare", 0, NULL, COMPARE},
+                                            {"tolerance", 1, NULL, TOLERANCE},
+                                            {"library", 1, NULL, LIBRARY},
+                                            {"json", 0, NULL, JSON},
+                                            {"help", 0, NULL, HELP},
+                                            {"version", 0, NULL, VERSION},
+                                            {NULL, 0, NULL, 0}};
     opterr                               = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
@@ -141,6 +152,9 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             break;
         case LIBRARY:
             s->library = optarg;
+            break;
+        case JSON:
+            s->json = true;
             break;
         case HELP:
             fputs(help, stdout);
@@ -360,7 +374,7 @@ static int check_gradients(settings *s, graph *g) {
     return worst <= tolerance ? EXIT_DONE : EXIT_INPUT;
 }
 
-static int compile(settings *s, graph *g, const char *name) {
+static int compile(settings *s, graph *g, const char *name, const char *comment) {
     char error[512];
     const char *ending = s->output ? strrchr(s->output, '.') : NULL;
     if (wants(s, "schedule"))
@@ -378,7 +392,8 @@ static int compile(settings *s, graph *g, const char *name) {
     for (size_t i = 0; ending && i < sizeof known / sizeof *known; i++) {
         if (strcmp(ending, known[i].ending) != 0)
             continue;
-        if (compile_to_file(g, &(compile_options){0}, known[i].kind, name, s->output, error, sizeof error))
+        if (compile_to_file(g, &(compile_options){.comment = comment}, known[i].kind, name, s->output, error,
+                            sizeof error))
             return EXIT_DONE;
         fprintf(stderr, "attnc: %s\n", error);
         return EXIT_ENVIRONMENT;
@@ -389,7 +404,9 @@ static int compile(settings *s, graph *g, const char *name) {
 static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     char error[256];
     if (spec_get_kind(mechanism) != SPEC_MECHANISM) {
-        fprintf(stderr, "attnc: %s is not a mechanism\n", s->spec_path);
+        if (s->json && !s->output) /* what stands in it is checked where it is used */
+            return EXIT_DONE;
+        diagnostics_file_error(d, s->spec_path, NULL, "this is not a mechanism");
         return EXIT_INPUT;
     }
     if (wants(s, "ast"))
@@ -402,7 +419,7 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         graph_print(g, stdout);
     if (s->backward || s->command == CHECK_GRAD || wants(s, "grad")) {
         if (!gradcheck_add_backward(g)) {
-            fprintf(stderr, "attnc: %s has no real-valued output to differentiate\n", s->spec_path);
+            diagnostics_file_error(d, s->spec_path, NULL, "the spec has no real-valued output to differentiate");
             return EXIT_INPUT;
         }
         if (s->command != CHECK_GRAD)
@@ -419,7 +436,7 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         return run(s, g);
     if (s->command == CHECK_GRAD)
         return check_gradients(s, g);
-    return compile(s, g, s->variant ? s->variant : spec_name(mechanism));
+    return compile(s, g, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
 }
 
 int main(int argc, char **argv) {
@@ -430,12 +447,16 @@ int main(int argc, char **argv) {
     const char *unknown = NULL;
     if (!known_stages(&s, &unknown))
         return usage("--dump knows ast, graph, grad, schedule and llvm, not", unknown);
-    diagnostics d   = {.stream = stderr};
+    if (s.json && (s.dump || s.command != COMPILE))
+        return usage("--json checks or compiles a spec, without --dump, run and check-grad", NULL);
+    diagnostics d = {.stream = stderr};
+    if (s.json)
+        diagnostics_collect(&d);
     spec *mechanism = spec_read(s.spec_path, s.library, &d);
-    if (!mechanism)
-        return EXIT_INPUT;
-    graph *g = graph_new();
-    status   = work(&s, mechanism, g, &d);
+    graph *g        = graph_new();
+    status          = mechanism ? work(&s, mechanism, g, &d) : EXIT_INPUT;
+    if (s.json)
+        diagnostics_print_json(&d, stdout);
     graph_free(g);
     spec_free(mechanism);
     for (size_t i = 0; i < s.binding_count; i++)

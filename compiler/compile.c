@@ -2,6 +2,7 @@
 #include "compile.h"
 
 #include "emit_internal.h"
+#include "utf8.h"
 
 #include <ctype.h>
 #include <dnnl.h>
@@ -222,9 +223,84 @@ uint64_t compiled_workspace_bytes(const compiled *c) {
 
 /* In files */
 
-static void write_name(FILE *file, const char *name, bool upper) {
+static bool is_reserved(const char *name) {
+    static const char words[] =
+        " alignas alignof and and_eq asm atomic_cancel auto bitand bitor bool break case catch char class compl const "
+        "constexpr const_cast continue decltype default delete do double dynamic_cast else enum explicit export extern "
+        "false float for friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr "
+        "operator "
+        "or or_eq private protected public register reinterpret_cast requires restrict return short signed sizeof "
+        "static static_assert static_cast struct switch template this thread_local throw true try typedef typeid "
+        "typename typeof union unsigned using virtual void volatile wchar_t while xor xor_eq ";
+    size_t length = strlen(name);
+    for (const char *at = words; (at = strstr(at, name)); at++)
+        if (at[-1] == ' ' && at[length] == ' ')
+            return true;
+    return false;
+}
+
+static size_t escape_name(const char *name, char *out, size_t size) {
+    size_t used = 0, length = strlen(name);
+    unsigned bytes;
+    for (size_t i = 0; i < length && used + 12 < size; i += bytes) {
+        uint32_t code = utf8_decode(name + i, length - i, &bytes);
+        if (code < 0x80)
+            out[used++] = (char)(isalnum((int)code) ? code : '_');
+        else
+            used += (size_t)snprintf(out + used, size - used, code > 0xFFFF ? "U%08X" : "u%04X", (unsigned)code);
+    }
+    out[used] = 0;
+    return used;
+}
+
+void compile_c_name(const char *name, char *out, size_t size) {
+    size_t used = escape_name(name, out, size);
+    if (is_reserved(out))
+        strcpy(out + used, "_");
+}
+
+enum { C_NAME = 4096 }; /* longer than what the names of a spec become */
+
+static void write_upper(FILE *file, const char *name) {
     for (; *name; name++)
-        fputc(isalnum((unsigned char)*name) ? upper ? toupper((unsigned char)*name) : *name : '_', file);
+        fputc(toupper((unsigned char)*name), file);
+}
+
+static const char *nth_name(const graph *g, bool output, uint32_t i) {
+    return output ? graph_output(g, i)->name : graph_tensor(g, i)->name;
+}
+
+/* The constant that numbers a tensor or an output. Two whose C names are the same are told apart by the number. */
+static void write_constant(FILE *file, const graph *g, const char *symbol, bool output, uint32_t i) {
+    char name[C_NAME], other[C_NAME];
+    bool same = false;
+    escape_name(nth_name(g, output, i), name, sizeof name);
+    for (uint32_t k = 0; k < i && !same; k++) {
+        escape_name(nth_name(g, output, k), other, sizeof other);
+        same = strcmp(name, other) == 0;
+    }
+    fputs("    ", file);
+    write_upper(file, symbol);
+    fprintf(file, output ? "_OUTPUT_%s" : "_TENSOR_%s", name);
+    if (same)
+        fprintf(file, "_%u", i);
+    fprintf(file, " = %u, /* ", i);
+}
+
+/* A comment of C that nothing in the text can end. */
+static void write_comment(FILE *file, const char *text) {
+    if (!text || !*text)
+        return;
+    fputs("/* ", file);
+    for (char before = ' '; *text; before = *text++) {
+        if ((before == '*' && *text == '/') || (before == '/' && *text == '*'))
+            fputc(' ', file);
+        if (*text == '\n')
+            fputs("\n * ", file);
+        else
+            fputc(iscntrl((unsigned char)*text) && *text != '\t' ? '?' : *text, file);
+    }
+    fputs(" */\n", file);
 }
 
 static void write_shape(FILE *file, const graph *g, unsigned rank, const index_id *index) {
@@ -235,52 +311,45 @@ static void write_shape(FILE *file, const graph *g, unsigned rank, const index_i
     fputc(']', file);
 }
 
-static void write_header(FILE *file, const graph *g, const char *symbol, uint64_t workspace) {
+static void write_header(FILE *file, const graph *g, const char *symbol, uint64_t workspace, const char *comment) {
     fputs("/* Made by attnc. Arrays are dense, row-major, in the order of indices given; float unless said otherwise. "
-          "*/\n#ifndef ATTNC_",
+          "*/\n",
           file);
-    write_name(file, symbol, true);
+    write_comment(file, comment);
+    fputs("#ifndef ATTNC_", file);
+    write_upper(file, symbol);
     fputs("_H\n#define ATTNC_", file);
-    write_name(file, symbol, true);
+    write_upper(file, symbol);
     fputs("_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n/* Which element of `tensors` is "
           "which. */\nenum {\n",
           file);
     for (uint32_t i = 0; i < graph_tensor_count(g); i++) {
         const tensor *t = graph_tensor(g, i);
-        fputs("    ", file);
-        write_name(file, symbol, true);
-        fputs("_TENSOR_", file);
-        write_name(file, t->name, false);
-        fprintf(file, " = %u, /* %s", i, t->type == TYPE_INT ? "int32_t " : "");
+        write_constant(file, g, symbol, false, i);
+        fputs(t->type == TYPE_INT ? "int32_t " : "", file);
         write_shape(file, g, t->rank, t->index);
         fputs(" */\n", file);
     }
     fputs("    ", file);
-    write_name(file, symbol, true);
+    write_upper(file, symbol);
     fprintf(file, "_TENSORS = %u\n};\n\n/* Which element of `outputs` is which. */\nenum {\n", graph_tensor_count(g));
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         const output *o = graph_output(g, i);
-        fputs("    ", file);
-        write_name(file, symbol, true);
-        fputs("_OUTPUT_", file);
-        write_name(file, o->name, false);
-        fprintf(file, " = %u, /* ", i);
+        write_constant(file, g, symbol, true, i);
         write_shape(file, g, o->rank, o->index);
         fputs(" */\n", file);
     }
     fputs("    ", file);
-    write_name(file, symbol, true);
+    write_upper(file, symbol);
     fprintf(file, "_OUTPUTS = %u\n};\n\n/* Bytes of `workspace`, which is aligned to 64. */\n#define ",
             graph_output_count(g));
-    write_name(file, symbol, true);
+    write_upper(file, symbol);
     fprintf(file,
             "_WORKSPACE_BYTES UINT64_C(%llu)\n\n/* Computes every output. No array may overlap another. Runs in "
-            "OpenMP's threads; returns 0. */\nint ",
-            (unsigned long long)workspace);
-    write_name(file, symbol, false);
-    fputs("(const void *const *tensors, void *const *outputs, void *workspace, uint64_t seed);\n\n#ifdef "
-          "__cplusplus\n}\n#endif\n\n#endif\n",
-          file);
+            "OpenMP's threads; returns 0. */\nint %s"
+            "(const void *const *tensors, void *const *outputs, void *workspace, uint64_t seed);\n\n#ifdef "
+            "__cplusplus\n}\n#endif\n\n#endif\n",
+            (unsigned long long)workspace, symbol);
 }
 
 /* Runs a program and waits; its standard error is ours. */
@@ -326,12 +395,12 @@ static bool write_code(built *b, artifact kind, const char *path, const char *te
     return ok;
 }
 
-static bool header_to_file(const graph *g, const char *symbol, uint64_t workspace, const char *path,
-                           const char *temporary, char *error, size_t size) {
+static bool header_to_file(const graph *g, const char *symbol, uint64_t workspace, const char *comment,
+                           const char *path, const char *temporary, char *error, size_t size) {
     FILE *file = fopen(temporary, "w");
     if (!file)
         return fail(error, size, path, strerror(errno));
-    write_header(file, g, symbol, workspace);
+    write_header(file, g, symbol, workspace, comment);
     bool ok = !ferror(file);
     ok      = fclose(file) == 0 && ok;
     return ok ? true : fail(error, size, path, strerror(errno));
@@ -339,7 +408,8 @@ static bool header_to_file(const graph *g, const char *symbol, uint64_t workspac
 
 bool compile_to_file(graph *g, const compile_options *options, artifact kind, const char *symbol, const char *path,
                      char *error, size_t size) {
-    char header[4096], code[4200], object[4200], include[4200];
+    char header[4096], code[4200], object[4200], include[4200], entry[C_NAME];
+    compile_c_name(symbol, entry, sizeof entry);
     if (strlen(path) > 4000)
         return fail(error, size, "cannot write", "the path is too long");
     const char *dot = strrchr(path, '.');
@@ -352,7 +422,7 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
         return fail(error, size, path, strerror(errno));
     fclose(probe);
     built b;
-    bool ok = build(g, options, symbol, &b, error, size);
+    bool ok = build(g, options, entry, &b, error, size);
     if (ok) {
         ok = write_code(&b, kind, path, kind == ARTIFACT_SHARED ? object : code, error, size);
         if (ok && kind == ARTIFACT_SHARED) {
@@ -364,7 +434,7 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
             ok           = ok && run_program(arguments, error, size);
             unlink(linked);
         }
-        ok = ok && header_to_file(g, symbol, b.workspace, header, include, error, size);
+        ok = ok && header_to_file(g, entry, b.workspace, options->comment, header, include, error, size);
         if (ok && (rename(code, path) != 0 || rename(include, header) != 0))
             ok = fail(error, size, path, strerror(errno));
         discard(&b);

@@ -10,6 +10,7 @@ typedef struct compile_options {
     const char *cpu;           /* NULL: this machine */
     const char *features;      /* NULL: this machine's */
     bool keep_workspace_apart; /* unused buffers are not shared: for tests */
+    const char *comment;       /* compile_to_file: UTF-8 for the header, lines separated by newlines; NULL: none */
 } compile_options;
 
 /* Compiles every output of g. Returns NULL and one line in `error` on failure (out of memory, LLVM). */
@@ -24,9 +25,14 @@ uint64_t compiled_workspace_bytes(const compiled *c);
 
 typedef enum artifact { ARTIFACT_OBJECT, ARTIFACT_SHARED, ARTIFACT_LLVM, ARTIFACT_ASSEMBLY } artifact;
 /* Writes the program to `path` (through a temporary name) and the C header beside it, path with .h for the ending.
- * `symbol` is the C name of the entry point. Returns false and one line in `error`. */
+ * `symbol`, a name of the spec language, becomes the C name of the entry point: see compile_c_name. Returns false and
+ * one line in `error`. */
 bool compile_to_file(graph *g, const compile_options *options, artifact kind, const char *symbol, const char *path,
                      char *error, size_t error_size);
+
+/* A name as a C identifier of ASCII: a letter beyond it becomes u and its four hexadecimal digits (U and eight for
+ * those above U+FFFF), any other character `_`; a word of C or C++ gets a `_` at its end. */
+void compile_c_name(const char *name, char *out, size_t size);
 
 void compile_dump_schedule(graph *g, FILE *file);
 bool compile_dump_llvm(graph *g, const compile_options *options, FILE *file, char *error, size_t error_size);

@@ -14,11 +14,16 @@ import sys
 import numpy as np
 
 
+def c_name(name):
+    """What a name is in C: `_` for `.`, and letters beyond ASCII by their numbers."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" if c.isascii() else f"u{ord(c):04X}" if ord(c) < 0x10000 else f"U{ord(c):08X}" for c in name)
+
+
 class Mechanism:
     """A compiled mechanism. What goes where is in the header that attnc writes beside the library."""
 
     def __init__(self, path):
-        header = open(os.path.splitext(path)[0] + ".h").read()
+        header = open(os.path.splitext(path)[0] + ".h", encoding="utf-8").read()
         self.tensors = self.arrays(header, "TENSOR")
         self.outputs = self.arrays(header, "OUTPUT")
         self.function = re.search(r"^int (\w+)\(", header, re.M).group(1)
@@ -50,8 +55,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     mechanism = Mechanism(sys.argv[1])
-    # C names have `_` where attnc's have `.`
-    values = {name[:-4].replace(".", "_"): np.load(os.path.join(sys.argv[2], name)) for name in os.listdir(sys.argv[2])}
+    values = {c_name(name[:-4]): np.load(os.path.join(sys.argv[2], name)) for name in os.listdir(sys.argv[2])}
     for name, value in mechanism(values).items():
         wanted = values[name]
         print(f"{name:30} {np.max(np.abs(value - wanted)) / max(1e-30, np.max(np.abs(wanted))):.2e}")
