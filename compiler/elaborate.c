@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXTENT_LIMIT = 1 << 30, REPEAT_LIMIT = 4096 };
+enum { REPEAT_LIMIT = 4096, TABLE_LIMIT = 65536 };
 static const int64_t SIZE_LIMIT = 1000000000000000; /* exact as a double */
 
 static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
@@ -88,7 +88,7 @@ index_set set_of(const index_id *index, unsigned rank) {
 }
 
 /* Everything that n depends on must stand on the left. */
-static bool covered(module *m, span at, const char *name, node n, index_set left) {
+bool covered(module *m, span at, const char *name, node n, index_set left) {
     index_set missing = graph_view(m->g, n).free & ~left;
     if (!missing)
         return true;
@@ -111,6 +111,20 @@ static const tree *variant_value(const module *m, const char *name) {
         if (strcmp(t->name, name) == 0)
             return t->a;
     return NULL;
+}
+
+/* A size that leaves something over is legal and probably wrong; `(T + C - 1) / C` says that it means it. */
+static void warn_of_remainder(module *m, const char *name, const tree *t) {
+    int64_t a, b;
+    if (t->kind != TREE_BINARY)
+        return;
+    warn_of_remainder(m, name, t->a);
+    warn_of_remainder(m, name, t->b);
+    if (strcmp(t->name, "/") != 0 || (t->a->kind == TREE_BINARY && strchr("+-", t->a->name[0])) ||
+        !integer_value(m, t->a, NULL, NULL, &a) || !integer_value(m, t->b, NULL, NULL, &b) || b < 1 || a % b == 0)
+        return;
+    module_warning(m, t->at, NULL, "choose sizes that divide, or write what is meant: (a + b - 1) / b rounds up",
+                   "size `%s`: %lld / %lld leaves %lld over", name, (long long)a, (long long)b, (long long)(a % b));
 }
 
 /* The caller's value, else the variant's, else the declared one. */
@@ -145,6 +159,8 @@ void size_statement(module *m, const tree *t) {
         module_error(m, chosen->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name,
                      (long long)integer);
         integer = 1; /* go on with something, so that one error is not many */
+    } else if (!m->failed) {
+        warn_of_remainder(m, t->name, chosen);
     }
     n           = add_number(m, t->name, size ? (double)integer : real, size);
     n->declared = true;
@@ -224,7 +240,7 @@ static bool known_group(module *m, const tree *t) {
 
 /* May the model's argument stand for this input of a mechanism? */
 static bool slot_input(module *m, const tree *t, index_set left) {
-    if (m->slot_taken || t->b) {
+    if (m->slot_taken || t->b || t->number == 1) {
         module_error(m, t->at, NULL, NULL, "a mechanism in a model has one input, of real numbers");
         return false;
     }
@@ -256,7 +272,10 @@ static node declare_tensor(module *m, const tree *t, tensor *v) {
         }
     if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, v))
         return NODE_NONE;
-    if (t->kind == TREE_INPUT && t->b) {
+    if (t->kind == TREE_INPUT && t->number == 1) { /* a condition is 0 or 1 */
+        v->type  = TYPE_INT;
+        v->below = 2;
+    } else if (t->kind == TREE_INPUT && t->b) {
         v->type = TYPE_INT;
         if (!integer_value(m, t->b, NULL, NULL, &v->below))
             return NODE_NONE;
@@ -269,12 +288,15 @@ static node declare_tensor(module *m, const tree *t, tensor *v) {
         module_error(m, t->at, NULL, NULL, "`%s` would have more than 2^40 elements", t->name);
         return NODE_NONE;
     }
-    return graph_tensor(m->g, graph_add_tensor(m->g, v))->node;
+    node n = graph_tensor(m->g, graph_add_tensor(m->g, v))->node;
+    if (t->kind == TREE_INPUT && t->number == 1)
+        return graph_pointwise(m->g, NODE_EQUAL, n, graph_int(m->g, 1), NODE_NONE);
+    return n;
 }
 
 void tensor_statement(module *m, const tree *t) {
     tensor v    = {.type = TYPE_FLOAT};
-    value named = {.name = t->name};
+    value named = {.name = t->name, .t = t};
     if (!fresh_name(m, t))
         return;
     if (indices_of(m, t->a, v.index, &v.rank)) {
@@ -288,99 +310,181 @@ void tensor_statement(module *m, const tree *t) {
     add_named(m, &named);
 }
 
+/* The index that outputs are causal in. */
+static void causal_statement(module *m, const tree *t) {
+    index_id i;
+    if (!find_index(m, t->name, &i))
+        module_error(m, t->at, NULL, format_text(m, "declare it: `index %s:SIZE`", t->name), "`%s` is not an index",
+                     t->name);
+    else if (m->causal)
+        module_error(m, t->at, NULL, NULL, "`causal` stands here twice");
+    else
+        m->causal = t;
+    if (m->causal == t && !m->slot_argument)
+        graph_set_causal(m->g, i);
+}
+
+/* Tables: constants by index, as choices that halve the range. */
+
+typedef struct table {
+    const index_id *index;
+    unsigned rank;
+    node *element; /* row-major */
+    int64_t count;
+} table;
+
+static bool table_elements(module *m, table *v, const tree *row, unsigned depth) {
+    int64_t wanted = graph_index_extent(m->g, v->index[depth]), have = 0;
+    for (const tree *e = row->a; e; e = e->next, have++) {
+        bool deeper = depth + 1 < v->rank;
+        double number;
+        if ((e->kind == TREE_ROW) != deeper) {
+            module_error(m, e->at, NULL, NULL,
+                         deeper ? "a row `[…]` over `%s` is expected here"
+                                : "a number is expected here, for one value of `%s`",
+                         graph_index_name(m->g, v->index[deeper ? depth + 1 : depth]));
+            return false;
+        }
+        if (have == wanted)
+            continue;
+        if (deeper ? !table_elements(m, v, e, depth + 1) : !constant_value(m, e, NULL, NULL, &number))
+            return false;
+        if (!deeper)
+            v->element[v->count++] = expression(m, e, NULL, NULL);
+    }
+    if (have == wanted)
+        return true;
+    module_error(m, row->at, NULL, NULL, "`%s` runs over %lld values, here %s %lld",
+                 graph_index_name(m->g, v->index[depth]), (long long)wanted, have == 1 ? "is" : "are", (long long)have);
+    return false;
+}
+
+static node table_node(graph *g, const table *v, unsigned depth, int64_t first, int64_t low, int64_t high) {
+    if (depth == v->rank)
+        return v->element[first];
+    int64_t below = 1;
+    for (unsigned k = depth + 1; k < v->rank; k++)
+        below *= graph_index_extent(g, v->index[k]);
+    if (high - low == 1)
+        return table_node(g, v, depth + 1, first + low * below, 0,
+                          depth + 1 < v->rank ? graph_index_extent(g, v->index[depth + 1]) : 1);
+    int64_t middle = low + (high - low) / 2;
+    node left = table_node(g, v, depth, first, low, middle), right = table_node(g, v, depth, first, middle, high);
+    node here = graph_pointwise(g, NODE_LESS, graph_index_value(g, v->index[depth]), graph_int(g, middle), NODE_NONE);
+    return graph_select(g, here, left, right);
+}
+
+static void table_statement(module *m, const tree *t) {
+    value named = {.name = t->name, .t = t};
+    if (!fresh_name(m, t))
+        return;
+    if (indices_of(m, t->a, named.index, &named.rank)) {
+        int64_t elements = graph_space(m->g, set_of(named.index, named.rank));
+        table v          = {.index = named.index, .rank = named.rank};
+        if (named.rank == 0) {
+            module_error(m, t->at, NULL, "a constant is `number`", "a table has at least one index");
+        } else if (elements > TABLE_LIMIT) {
+            module_error(m, t->at, NULL, "make it an input", "a table of %lld elements; %d can be", (long long)elements,
+                         TABLE_LIMIT);
+        } else if (!(v.element = calloc((size_t)elements, sizeof *v.element))) {
+            fputs("attnc: out of memory\n", stderr);
+            exit(3);
+        } else if (table_elements(m, &v, t->b, 0)) {
+            named.node = table_node(m->g, &v, 0, 0, 0, graph_index_extent(m->g, named.index[0]));
+        }
+        free(v.element);
+    }
+    add_named(m, &named);
+}
+
 /* Definitions */
 
-/* Where does the right-hand side read the name being defined one step away? */
-static bool find_self(const module *m, const tree *t, const tree *definition, unsigned *position, bool *reverse,
-                      bool *reads) {
-    bool found = false;
-    for (; t; t = t->next) {
-        if (t->kind == TREE_READ && strcmp(t->name, definition->name) == 0) {
-            const tree *left = definition->a;
-            unsigned k       = 0;
-            *reads           = true;
-            for (const tree *a = t->a; a && left; a = a->next, left = left->next, k++)
-                if (!found && a->kind == TREE_BINARY && (a->name[0] == '-' || a->name[0] == '+') &&
-                    a->a->kind == TREE_NAME && a->b->kind == TREE_NUMBER && a->b->number == 1 &&
-                    strcmp(a->a->name, left->name) == 0) {
-                    *position = k;
-                    *reverse  = a->name[0] == '+';
-                    found     = true;
-                }
-        }
-        const tree *part[] = {t->a, t->b, t->c};
-        for (unsigned i = 0; i < 3 && !found; i++)
-            if (part[i])
-                found |= find_self(m, part[i], definition, position, reverse, reads);
-    }
-    return found;
-}
-
-static node recurrence(module *m, const tree *t, const value *named, unsigned position, bool reverse) {
-    index_id over   = named->index[position];
-    index_set state = set_of(named->index, named->rank) & ~((index_set)1 << over);
-    node init       = operand(m, t->c, NULL, NULL, false);
-    if (!init || !covered(m, t->c->at, t->name, init, state))
-        return NODE_NONE;
-    value self         = *named;
-    self.node          = graph_previous(m->g, over, reverse, state, TYPE_FLOAT);
-    self.self          = true;
-    self.scan_position = position;
-    size_t mark        = m->value_count;
-    add_value(m, &self);
-    node body      = operand(m, t->b, NULL, NULL, false);
-    m->value_count = mark;
-    if (!body || !covered(m, t->b->at, t->name, body, state | (index_set)1 << over))
-        return NODE_NONE;
-    return graph_scan(m->g, self.node, init, body);
-}
-
-/* What the right-hand side of a definition is; NODE_NONE after an error. */
+/* What the right-hand side of a definition that needs no earlier value of itself is; NODE_NONE after an error. */
 static node definition(module *m, const tree *t, value *named) {
-    unsigned position = 0;
-    bool reverse = false, reads = false;
+    node condition = NODE_NONE;
     if (!indices_of(m, t->a, named->index, &named->rank))
         return NODE_NONE;
-    bool self = find_self(m, t->b, t, &position, &reverse, &reads);
-    if (reads && !t->c) {
-        module_error(m, t->at, NULL, "add the state before the first step: `… from 0`", "`%s` reads itself", t->name);
-        return NODE_NONE;
-    }
-    if (t->c && !self) {
+    if (t->c) {
         module_error(m, t->at, NULL, "read it one step earlier: `t-1`, or later: `t+1`",
-                     reads ? "`%s` reads itself, but at no index one step away"
-                           : "`from` is for a recurrence, but `%s` does not read itself",
-                     t->name);
+                     "`from` is for a recurrence, but `%s` does not read itself", t->name);
         return NODE_NONE;
     }
-    if (t->c)
-        return recurrence(m, t, named, position, reverse);
-    node n = expression(m, t->b, NULL, NULL);
+    if (t->d && !(condition = operand(m, t->d, NULL, NULL, true)))
+        return NODE_NONE;
+    size_t mark = m->fact_count;
+    facts_hold(m, condition, false);
+    node n        = expression(m, t->b, NULL, NULL);
+    m->fact_count = mark;
+    if (t->d)
+        n = guarded(m, condition, n);
     return n && covered(m, t->b->at, t->name, n, set_of(named->index, named->rank)) ? n : NODE_NONE;
 }
 
+/* Makes a definition known, and an output of it where it is one. */
+static void publish(module *m, const tree *t, value *named) {
+    add_named(m, named);
+    if (named->broken)
+        return;
+    graph_name_node(m->g, named->node, format_text(m, "%s%s", m->prefix, t->name));
+    if (t->kind != TREE_OUTPUT)
+        return;
+    if (m->slot_argument) {
+        if (m->slot_result)
+            module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output, this is its second");
+        m->slot_result = named->node;
+        return;
+    }
+    char name[512];
+    snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
+    output o = {.name = name, .kind = OUTPUT_VALUE, .rank = named->rank, .node = named->node};
+    memcpy(o.index, named->index, sizeof o.index);
+    graph_add_output(m->g, &o);
+}
+
 static void define_statement(module *m, const tree *t) {
-    value named = {.name = t->name};
+    value named = {.name = t->name, .t = t};
     if (!fresh_name(m, t))
         return;
     named.node = definition(m, t, &named);
-    add_named(m, &named);
-    if (named.broken)
-        return;
-    graph_name_node(m->g, named.node, format_text(m, "%s%s", m->prefix, t->name));
-    if (t->kind == TREE_OUTPUT) {
-        if (m->slot_argument) {
-            if (m->slot_result)
-                module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output, this is its second");
-            m->slot_result = named.node;
-            return;
-        }
-        char name[512];
-        snprintf(name, sizeof name, "%s%s", m->prefix, t->name);
-        output o = {.name = name, .kind = OUTPUT_VALUE, .rank = named.rank, .node = named.node};
-        memcpy(o.index, named.index, sizeof o.index);
-        graph_add_output(m->g, &o);
+    publish(m, t, &named);
+}
+
+/* Definitions that need each other's earlier values. */
+static void define_recurrence(module *m, const tree *const *t, unsigned count) {
+    recurrence r = {.count = count};
+    r.member     = calloc(count, sizeof *r.member);
+    if (!r.member) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
     }
+    bool ok     = true;
+    size_t mark = m->value_count;
+    for (unsigned k = 0; k < count; k++) {
+        member *n     = &r.member[k];
+        n->t          = t[k];
+        n->bound.name = t[k]->name;
+        n->bound.t    = t[k];
+        ok &= fresh_name(m, t[k]) && indices_of(m, t[k]->a, n->bound.index, &n->bound.rank);
+    }
+    for (unsigned k = 0; k < count && ok; k++) {
+        value v  = r.member[k].bound;
+        v.member = &r.member[k];
+        add_value(m, &v);
+    }
+    ok = ok && recurrence_elaborate(m, &r);
+    for (size_t i = mark; i < m->value_count && count > 1; i++) /* the others' reads are uses */
+        r.member[i - mark].bound.used = m->value[i].used;
+    m->value_count = mark;
+    for (unsigned k = 0; k < count; k++) {
+        value *named = &r.member[k].bound;
+        if (ok && !r.member[k].state)
+            ok = covered(m, t[k]->b->at, named->name, named->node, set_of(named->index, named->rank));
+        if (!ok)
+            named->node = NODE_NONE;
+        if (!find_value(m, named->name))
+            publish(m, t[k], named);
+    }
+    free(r.member);
 }
 
 static void loss_statement(module *m, const tree *t) {
@@ -449,48 +553,115 @@ static void repeat_statement(module *m, const tree *t) {
     m->prefix = prefix;
 }
 
-static void statements(module *m, const tree *t, bool inside) {
-    for (; t; t = t->next) {
-        switch (t->kind) {
-        case TREE_SIZE:
-        case TREE_CONSTANT:
-        case TREE_INDEX:
-        case TREE_FUNCTION:
-        case TREE_VARIANT:
-        case TREE_EACH:
-        case TREE_STATE:
-            if (inside)
-                module_error(m, t->at, NULL, NULL, "this does not belong into a repeat");
-            else if (t->kind == TREE_EACH || t->kind == TREE_STATE)
-                module_error(m, t->at, NULL, NULL, "`each` and `state` belong into an optimizer");
-            else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT)
-                size_statement(m, t);
-            else if (t->kind == TREE_INDEX)
-                index_statement(m, t);
-            break;
-        case TREE_INPUT:
-        case TREE_PARAM:
-            tensor_statement(m, t);
-            break;
-        case TREE_DEFINE:
-        case TREE_OUTPUT:
-            define_statement(m, t);
-            break;
-        case TREE_UPDATE:
-            update_statement(m, t);
-            break;
-        case TREE_LOSS:
-            loss_statement(m, t);
-            break;
-        case TREE_REPEAT:
-            repeat_statement(m, t);
-            break;
-        default:
-            module_error(m, t->at, NULL, NULL, "this is no statement");
-        }
-        if (m->gave_up)
-            return;
+/* A list of statements being taken in order. */
+typedef struct taking {
+    const tree **t;
+    unsigned count;
+    uint8_t *done;
+    cycles found;
+    bool inside; /* a repeat */
+} taking;
+
+static void take(module *m, taking *k, unsigned number);
+
+/* All members at the first one's place; what they need from between them comes before. */
+static void take_recurrence(module *m, taking *k, unsigned number) {
+    unsigned group = k->found.group[number], count = 0, last = number;
+    uint8_t *needed      = calloc(k->count, 1);
+    const tree **members = calloc(k->count, sizeof *members);
+    if (!needed || !members) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
     }
+    cycles_needed(&k->found, group, needed);
+    for (unsigned i = number; i < k->count; i++)
+        if (k->found.group[i] == group) {
+            members[count++] = k->t[i];
+            k->done[i]       = 1;
+            last             = i;
+        }
+    for (unsigned i = number; i < last; i++) {
+        bool defines = k->t[i]->kind == TREE_DEFINE || k->t[i]->kind == TREE_OUTPUT;
+        bool changes = k->t[i]->kind == TREE_UPDATE || k->t[i]->kind == TREE_LOSS || k->t[i]->kind == TREE_REPEAT;
+        if (defines ? needed[i] : !changes)
+            take(m, k, i);
+    }
+    define_recurrence(m, members, count);
+    free(needed);
+    free(members);
+}
+
+static void take(module *m, taking *k, unsigned number) {
+    const tree *t = k->t[number];
+    if (k->done[number] || m->gave_up)
+        return;
+    k->done[number] = 1;
+    switch (t->kind) {
+    case TREE_SIZE:
+    case TREE_CONSTANT:
+    case TREE_INDEX:
+    case TREE_CAUSAL:
+    case TREE_TABLE:
+    case TREE_FUNCTION:
+    case TREE_VARIANT:
+    case TREE_EACH:
+    case TREE_STATE:
+        if (k->inside)
+            module_error(m, t->at, NULL, NULL, "this does not belong into a repeat");
+        else if (t->kind == TREE_EACH || t->kind == TREE_STATE)
+            module_error(m, t->at, NULL, NULL, "`each` and `state` belong into an optimizer");
+        else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT)
+            size_statement(m, t);
+        else if (t->kind == TREE_INDEX)
+            index_statement(m, t);
+        else if (t->kind == TREE_CAUSAL)
+            causal_statement(m, t);
+        else if (t->kind == TREE_TABLE)
+            table_statement(m, t);
+        break;
+    case TREE_INPUT:
+    case TREE_PARAM:
+        tensor_statement(m, t);
+        break;
+    case TREE_DEFINE:
+    case TREE_OUTPUT:
+        if (k->found.group && k->found.group[number])
+            take_recurrence(m, k, number);
+        else
+            define_statement(m, t);
+        break;
+    case TREE_UPDATE:
+        update_statement(m, t);
+        break;
+    case TREE_LOSS:
+        loss_statement(m, t);
+        break;
+    case TREE_REPEAT:
+        repeat_statement(m, t);
+        break;
+    default:
+        module_error(m, t->at, NULL, NULL, "this is no statement");
+    }
+}
+
+static void statements(module *m, const tree *t, bool inside) {
+    taking k = {.inside = inside};
+    for (const tree *s = t; s; s = s->next)
+        k.count++;
+    k.t    = calloc((size_t)k.count + 1, sizeof *k.t);
+    k.done = calloc((size_t)k.count + 1, 1);
+    if (!k.t || !k.done) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    for (unsigned i = 0; t; t = t->next)
+        k.t[i++] = t;
+    k.found = cycles_find(k.t, k.count);
+    for (unsigned i = 0; i < k.count; i++)
+        take(m, &k, i);
+    cycles_free(&k.found);
+    free(k.t);
+    free(k.done);
 }
 
 /* Functions and variants: what a use would not show. */
@@ -546,15 +717,31 @@ bool module_begin(module *m, const elaboration *how) {
     return m->failed == 0;
 }
 
+/* What is legal and probably wrong: names that nothing reads. */
+static void warn_of_unused(module *m) {
+    for (size_t i = 0; i < m->value_count && !m->failed; i++) {
+        const value *v = &m->value[i];
+        if (!v->t || v->used || v->broken || v->t->kind == TREE_OUTPUT || v->t->kind == TREE_LOSS)
+            continue;
+        const char *what = v->t->kind == TREE_PARAM   ? "parameter"
+                           : v->t->kind == TREE_INPUT ? "input"
+                           : v->t->kind == TREE_TABLE ? "table"
+                                                      : "definition";
+        module_warning(m, v->t->at, NULL, NULL, "%s `%s` is never read", what, v->name);
+    }
+}
+
 void module_discard(module *m) {
     free(m->value);
     free(m->number);
+    free(m->fact);
 }
 
 bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d) {
     module m = {.g = g, .spec = mechanism, .d = d, .training = how->training, .prefix = "", .group = "attention"};
     if (module_begin(&m, how))
         statements(&m, mechanism->statements, false);
+    warn_of_unused(&m);
     bool output = false;
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         output |= graph_output(g, i)->kind == OUTPUT_VALUE;
@@ -597,6 +784,7 @@ node call_slot(module *m, const tree *call, node argument, const trail *where) {
     if (module_begin(&n, &m->mechanism_how[k])) {
         pass_sizes(&n, m, argument);
         statements(&n, inner->statements, false);
+        warn_of_unused(&n);
     }
     module_discard(&n);
     if (!n.failed && !(n.slot_result && n.slot_taken)) {

@@ -1,6 +1,7 @@
 /* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_optimizer.c: optimizers;
- * elaborate_expression.c: expressions and functions; elaborate_names.c: look-up and misspellings; spec.c: reading
- * files; spec_comment.c: what their comments say. */
+ * elaborate_expression.c: expressions; elaborate_call.c: calls of all kinds; elaborate_let.c: parts with names;
+ * elaborate_recurrence.c: what is defined by its own earlier value; elaborate_facts.c: what guards make certain;
+ * elaborate_names.c: look-up and misspellings; spec.c: reading files; spec_comment.c: what their comments say. */
 #ifndef ATTNC_ELABORATE_INTERNAL_H
 #define ATTNC_ELABORATE_INTERNAL_H
 
@@ -28,10 +29,11 @@ typedef struct value {
     node node;
     unsigned rank;
     index_id index[TENSOR_RANK];
-    bool self; /* a recurrence reading itself: node is the state before the step */
-    unsigned scan_position;
-    unsigned level; /* repeat depth of its definition */
-    bool broken;    /* its definition has an error, which was reported: a read says nothing more */
+    struct member *member; /* while its recurrence is being worked out; the node is not there yet */
+    const tree *t;         /* where it was defined; NULL: nowhere in the spec */
+    bool used;             /* something reads it */
+    unsigned level;        /* repeat depth of its definition */
+    bool broken;           /* its definition has an error, which was reported: a read says nothing more */
 } value;
 
 typedef struct named_number {
@@ -67,6 +69,44 @@ struct trail {
     unsigned depth;
 };
 
+/* What is certain where an expression is being elaborated: the conditions of the guards around it. */
+typedef struct fact {
+    node condition;   /* NODE_NONE: from here outwards nothing is certain about the indices in `hidden` */
+    index_set hidden; /* they are bound anew */
+    bool soft;        /* of a call's `where`: certain only where the function looks at what the `where` admits */
+} fact;
+
+/* Definitions that need each other's earlier values, being worked out together. */
+typedef struct recurrence recurrence;
+typedef struct member {
+    const tree *t; /* DEFINE, OUTPUT or LET */
+    recurrence *group;
+    value bound;       /* name and indices; in the end its node */
+    bool state;        /* it has a `from`; otherwise it is an intermediate value of the step */
+    unsigned position; /* of the stepping index among its own; its rank where it has none */
+    index_set set;     /* a state's indices without that */
+    value_type type;
+    node init, previous, body;
+    enum { MEMBER_WAITS, MEMBER_BEGUN, MEMBER_DONE } progress;
+} member;
+struct recurrence {
+    member *member;
+    unsigned count;
+    index_id over; /* the stepping index */
+    bool reverse;
+    bool grows;  /* members of a `let`: their other indices come along */
+    node domain; /* a caller's `where`: the steps it excludes leave the states as they are; NODE_NONE: none */
+    const local *scope;
+    const trail *where;
+};
+
+/* A reduction that became a scan. */
+typedef struct prefix_known {
+    reduction r;
+    index_id over;
+    node domain, body, scan;
+} prefix_known;
+
 /* One spec being elaborated. */
 typedef struct module module;
 struct module {
@@ -89,6 +129,13 @@ struct module {
     bool gave_up;     /* the limit was reported */
     unsigned failed;  /* errors in this module */
     const tree *variant;
+    const tree *causal; /* its statement */
+    fact *fact;         /* innermost last */
+    size_t fact_count, fact_capacity;
+    bool soft_used; /* a proof needed a soft fact */
+    prefix_known prefixes[64];
+    unsigned prefix_count;
+    index_set local_set; /* indices declared inside the expression being elaborated */
     /* a model's slot */
     const spec *const *mechanism;
     const elaboration *mechanism_how;
@@ -103,6 +150,7 @@ struct module {
 };
 
 /* Calls within calls, expressions within expressions, and expressions in all: what a spec may expand to. */
+enum { EXTENT_LIMIT = 1 << 30 };
 enum { EXPANSION_DEPTH = 100, EXPANSION_NESTING = 1500, EXPANSION_STEPS = 1000000 };
 
 void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...)
@@ -127,7 +175,44 @@ const char *suggest_number(const module *m, const char *name);
 const char *suggest_variant(const module *m, const char *name);
 const char *format_text(module *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* elaborate.c, for elaborate_optimizer.c */
+/* A name that means nothing here: says so, with what may have been meant; NODE_NONE. */
+node unknown_name(module *m, const tree *t, const local *scope, const trail *where, const char *what);
+node call_expression(module *m, const tree *t, const local *scope, const trail *where);
+node let_chain(module *m, const tree *t, const local *scope, const trail *where);
+bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain);
+/* An index declared inside an expression, `n:30`: a variable that nothing in sight is. False after an error. */
+bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index);
+node guarded(module *m, node condition, node n); /* n where the condition holds, else 0 or false; NODE_NONE stays */
+bool is_index(const module *m, const local *scope, const tree *t, index_id index);
+bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step);
+
+/* elaborate_facts.c */
+void facts_hold(module *m, node condition, bool soft); /* until fact_count is set back */
+void facts_hide(module *m, index_set set);
+/* Warns where `domain` may have no point in the indices `set`, of which a reduction t takes an extreme. */
+void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set, node domain);
+/* Is `position` a value of `index` for certain? Reports where not. */
+bool in_range(module *m, const tree *t, const trail *where, node position, index_id index);
+
+/* elaborate_recurrence.c */
+/* Which of n definitions depend on themselves or on each other. */
+typedef struct cycles {
+    unsigned count;
+    unsigned *group; /* of each: members of a cycle share a number, 0: in none; NULL: no cycles at all */
+    unsigned *first_edge, *edge;
+} cycles;
+cycles cycles_find(const tree *const *t, unsigned count); /* what is no DEFINE, OUTPUT or LET is in none */
+void cycles_free(cycles *c);
+/* Does one of the group `group` need definition k, outside the group, directly or through others outside it? */
+void cycles_needed(const cycles *c, unsigned group, uint8_t *needed);
+/* Works out the members' nodes; their names are visible to each other as the caller has arranged. False after an
+ * error. */
+bool recurrence_elaborate(module *m, recurrence *r);
+/* A member read within its recurrence: the state before the step, or its value in this step. */
+node member_value(module *m, member *k, bool before, const tree *t, const trail *where);
+
+/* elaborate.c, for the others */
+bool covered(module *m, span at, const char *name, node n, index_set left);
 bool module_begin(module *m, const elaboration *how);
 void module_discard(module *m);
 void size_statement(module *m, const tree *t);

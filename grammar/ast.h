@@ -44,7 +44,7 @@ struct tree {
     int64_t whole;    /* NUMBER that is an integer: its exact value */
     bool integer;     /* NUMBER: written without point and exponent */
     bool measured;    /* the depth below it was looked at */
-    tree *a, *b, *c;
+    tree *a, *b, *c, *d;
     tree *next; /* in a list */
     tree *last; /* of a list's first element: its last, for appending; may lag behind */
 };

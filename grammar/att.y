@@ -49,12 +49,12 @@ static void att_error(const parse_span *at, parsing *p, void *scanner, const cha
 %token INCLUDE "include" MECHANISM "mechanism" MODEL "model" OPTIMIZER "optimizer" LIBRARY "library" SIZE "size"
 %token NUMBER_KEY "number" VARIANT "variant" INDEX "index" INPUT "input" PARAM "param" FN "fn" OUTPUT "output"
 %token LOSS "loss" REPEAT "repeat" EACH "each" STATE "state" FROM "from" AS "as" WHERE "where" LET "let" IN "in"
-%token IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
+%token CAUSAL "causal" TABLE "table" IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
 %token BECOMES ":=" LESS_EQUAL "<=" GREATER_EQUAL ">=" EQUALS "==" DIFFERS "!="
 
 %type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
 %type <tree> domain expressions expression disjunction conjunction negation comparison chain sum term factor power
-%type <tree> primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
+%type <tree> bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
 %type <text> comparator
 
 %%
@@ -75,22 +75,38 @@ statement:
   | NUMBER_KEY constants { $$ = $2; }
   | VARIANT NAME '{' bindings '}' { $$ = parse_tree(p, TREE_VARIANT, @2, $2); $$->a = $4; }
   | INDEX labels { $$ = $2; }
+  | CAUSAL NAME { $$ = parse_tree(p, TREE_CAUSAL, @2, $2); }
+  | TABLE NAME indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL, NULL); }
   | INPUT params { $$ = parse_inputs(p, $2, NULL); }
+  | INPUT params ':' NAME { $$ = parse_typed_inputs(p, $2, $4, @4, NULL); }
   | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
+  | INPUT LABEL ':' NAME { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, NULL); }
   | INPUT LABEL ':' NAME '<' sum { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, $6); }
   | PARAM params '~' initialiser group { $$ = parse_params(p, $2, $4, $5); }
   | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
   | FN NAME function_indices '(' optional_formals ')' '=' expression {
         $$ = parse_tree(p, TREE_FUNCTION, @2, $2); $$->a = $3; $$->b = $5; $$->c = $8; }
-  | OUTPUT NAME indices '=' expression { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL); }
-  | LOSS NAME '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL); }
-  | NAME indices '=' expression { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL); }
-  | NAME indices '=' expression FROM expression { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $6); }
-  | NAME indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL); }
+  | OUTPUT NAME indices '=' expression from { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, $6, NULL); }
+  | OUTPUT NAME indices '=' expression domain { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL, $6); }
+  | LOSS NAME '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL, NULL); }
+  | NAME indices '=' expression from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5, NULL); }
+  | NAME indices '=' expression domain { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL, $5); }
+  | NAME indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL, NULL); }
   | REPEAT LABEL ':' sum '{' statements '}' { $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $6; }
   | EACH NAME ',' NAME { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
   | STATE states FROM expression { $$ = parse_states($2, $4); }
   | error { $$ = NULL; }
+
+from:
+    %empty { $$ = NULL; }
+  | FROM expression { $$ = $2; }
+
+row: '[' rows ']' { $$ = parse_tree(p, TREE_ROW, @$, NULL); $$->a = $2; }
+rows:
+    sum { $$ = $1; }
+  | row { $$ = $1; }
+  | rows ',' sum { $$ = parse_append($1, $3); }
+  | rows ',' row { $$ = parse_append($1, $3); }
 
 title:
     %empty { $$ = NULL; }
@@ -163,8 +179,19 @@ expression:
   | lets { $$ = $1; }
 
 lets:
-    LET NAME indices '=' expression IN expression { $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->c = $7; }
-  | LET NAME indices '=' expression lets { $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->c = $6; }
+    let IN expression { $$ = $1; $$->c = $3; }
+  | let lets { $$ = $1; $$->c = $2; }
+let:
+    LET NAME let_indices '=' expression from {
+        $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->d = $6; }
+let_indices:
+    %empty { $$ = NULL; }
+  | '[' let_index ']' { $$ = $2; }
+let_index:
+    NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+  | LABEL ':' sum { $$ = parse_tree(p, TREE_INDEX, @1, $1); $$->a = $3; }
+  | let_index ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
+  | let_index ',' LABEL ':' sum { tree *t = parse_tree(p, TREE_INDEX, @3, $3); t->a = $5; $$ = parse_append($1, t); }
 
 disjunction:
     conjunction { $$ = $1; }
@@ -208,11 +235,17 @@ primary:
   | NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
   | '(' expression ')' { $$ = $2; }
   | NAME '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
-  | NAME '[' expressions ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
-  | NAME '[' expressions domain ']' '(' arguments ')' {
+  | NAME '[' bracket ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
+  | NAME '[' bracket domain ']' '(' arguments ')' {
         $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $7; $$->b = $3; $$->c = $4; }
-  | NAME '[' expressions ']' '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $6; $$->b = $3; }
+  | NAME '[' bracket ']' '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $6; $$->b = $3; }
 domain: WHERE expression { $$ = $2; }
+bracket:
+    bracketed { $$ = $1; }
+  | bracket ',' bracketed { $$ = parse_append($1, $3); }
+bracketed:
+    expression { $$ = $1; }
+  | LABEL ':' sum { $$ = parse_tree(p, TREE_INDEX, @1, $1); $$->a = $3; }
 
 arguments:
     %empty { $$ = NULL; }

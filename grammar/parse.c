@@ -77,6 +77,8 @@ int parse_keyword(const char *text) {
                 {"size", SIZE},
                 {"number", NUMBER_KEY},
                 {"variant", VARIANT},
+                {"causal", CAUSAL},
+                {"table", TABLE},
                 {"index", INDEX},
                 {"input", INPUT},
                 {"param", PARAM},
@@ -226,8 +228,16 @@ tree *parse_inputs(parsing *p, tree *list, tree *below) {
 }
 
 tree *parse_typed_inputs(parsing *p, tree *list, const char *type, parse_span type_at, tree *below) {
-    if (strcmp(type, "int") != 0)
-        parse_report(p, type_at, "the type of an input is int; others are real numbers", "write `: int < N`");
+    bool condition = strcmp(type, "bool") == 0;
+    if (!condition && strcmp(type, "int") != 0)
+        parse_report(p, type_at, "the type of an input is int or bool; others are real numbers",
+                     "write `: int < N` or `: bool`");
+    else if (condition && below)
+        parse_report(p, type_at, "a condition has no bound", "write `: bool`");
+    else if (!condition && !below)
+        parse_report(p, type_at, "an integer input needs a bound", "write `: int < N`");
+    for (tree *t = list; t; t = t->next)
+        t->number = condition;
     return parse_inputs(p, list, below);
 }
 
@@ -247,11 +257,12 @@ tree *parse_states(tree *list, tree *initial) {
 }
 
 tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
-                       tree *from) {
+                       tree *from, tree *where) {
     tree *t = parse_tree(p, kind, at, name);
     t->a    = indices;
     t->b    = value;
     t->c    = from;
+    t->d    = where;
     return t;
 }
 
@@ -265,7 +276,7 @@ static const tree *too_deep(tree *list) {
     const tree *found = NULL;
     unsigned depth    = 0;
     for (;;) {
-        if (capacity - count < 4) {
+        if (capacity - count < 5) {
             struct place *more = realloc(stack, (capacity = capacity * 2 + 64) * sizeof *stack);
             if (!more) {
                 fputs("attnc: out of memory\n", stderr);
@@ -275,8 +286,8 @@ static const tree *too_deep(tree *list) {
         }
         if (list && !list->measured) { /* what statements share, they share at one depth */
             list->measured = true;
-            tree *part[]   = {list->next, list->a, list->b, list->c};
-            for (unsigned i = 0; i < 4; i++)
+            tree *part[]   = {list->next, list->a, list->b, list->c, list->d};
+            for (unsigned i = 0; i < 5; i++)
                 if (part[i])
                     stack[count++] = (struct place){part[i], depth + (i > 0)};
             if (depth > PARSE_DEPTH)
@@ -374,6 +385,10 @@ static void print_expression(const tree *t, FILE *file) {
         fputs(t->name, file);
         print_indices(t->a, NULL, file);
         return;
+    case TREE_INDEX:
+        fprintf(file, "%s:", t->name);
+        print_expression(t->a, file);
+        return;
     case TREE_CALL:
         fprintf(file, "(%s", t->name);
         print_indices(t->b, t->c, file);
@@ -391,8 +406,16 @@ static void print_expression(const tree *t, FILE *file) {
         print_indices(t->a, NULL, file);
         fputc(' ', file);
         print_expression(t->b, file);
+        if (t->d) {
+            fputs(" from ", file);
+            print_expression(t->d, file);
+        }
         fputc(' ', file);
         print_expression(t->c, file);
+        break;
+    case TREE_ROW:
+        fputs("(row ", file);
+        print_list(t->a, " ", file);
         break;
     default: { /* an operator and its operands */
         fprintf(file, "(%s", t->name ? t->name : kind_text[t->kind]);
@@ -410,7 +433,7 @@ static void print_expression(const tree *t, FILE *file) {
 void tree_print(const tree *t, unsigned indent, FILE *file) {
     for (; t; t = t->next) {
         fprintf(file, "%*s(%s %s", (int)indent, "", kind_text[t->kind], t->name ? t->name : "");
-        const tree *value[] = {t->b, t->c, NULL};
+        const tree *value[] = {t->b, t->c};
         switch (t->kind) {
         case TREE_VARIANT:
         case TREE_REPEAT:
@@ -445,6 +468,10 @@ void tree_print(const tree *t, unsigned indent, FILE *file) {
                 fputc(' ', file);
                 print_expression(value[i], file);
             }
+        if (t->d) {
+            fputs(" where ", file);
+            print_expression(t->d, file);
+        }
         fputs(")\n", file);
     }
 }

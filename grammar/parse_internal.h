@@ -38,7 +38,7 @@ tree *parse_typed_inputs(parsing *p, tree *list, const char *type, parse_span ty
 tree *parse_params(parsing *p, tree *list, tree *initialiser, tree *group);
 tree *parse_states(tree *list, tree *initial);
 tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
-                       tree *from);
+                       tree *from, tree *where);
 
 /* characters.c, for the scanner */
 bool parse_letter(uint32_t code);                            /* may it begin a name? */

@@ -236,7 +236,9 @@ static void arithmetic(void **state) {
 static void reads(void **state) {
     (void)state;
     COMPUTES("output y[t] = x[3 - t]", 4, 3, 2, 1);
-    COMPUTES("output y[t] = x[t - 1]", 0, 1, 2, 3);
+    COMPUTES("output y[t] = x[t - 1] where t >= 1", 0, 1, 2, 3);
+    COMPUTES("output y[t] = if t >= 1 and x[t - 1] > 1 then 1 else 0", 0, 0, 1, 1);
+    COMPUTES("output y[t] = if t == 0 or x[t - 1] > 1 then 1 else 0", 1, 0, 1, 1);
     COMPUTES("output y[t] = x[k[t]]", 3, 1, 2, 3);
     COMPUTES("a[t,s] = x[t] * 10 + x[s]  output y[t] = a[3 - t, t]", 41, 32, 23, 14);
     COMPUTES("a[t,s] = x[t] * 10 + x[s]  output y[t,s] = a[s,t]", 11, 21, 31, 41, 12, 22, 32, 42, 13, 23, 33, 43, 14,
@@ -270,8 +272,9 @@ static void functions(void **state) {
     COMPUTES("fn inside[i](c) = if domain(i) then c else 0 output y[t] = inside[t where t > 1](x[t])", 0, 0, 3, 4);
     COMPUTES("fn nowhere[i](u[i]) = sum[i](u[i]) output y = nowhere[t where 1 > 2](x[t])", 0);
     COMPUTES("fn shifted[i](u[i]) = u[(i + 1) % extent(i)] output y[t] = shifted[t](x[t])", 2, 3, 4, 1);
-    COMPUTES("fn pair[i](u[i], c) = let v[i] = u[i] * c in v[i] + v[i - 1] output y[t] = pair[t](x[t], 10)", 10, 30, 50,
-             70);
+    COMPUTES("fn pair[i](u[i], c) = let v[i] = u[i] * c in v[i] + (if i >= 1 then v[i - 1] else 0) output y[t] = "
+             "pair[t](x[t], 10)",
+             10, 30, 50, 70);
     COMPUTES("fn half(c) = c * P output y = half(half(8))", 2);
     COMPUTES("a[t] = softmax[t where t < 2](x[t]) output y = sum[t](a[t]) + a[2]", 1);
     COMPUTES("fn rate(c, q) = dropout(c, q) output y = rate(3, 0.5)", 3);
@@ -501,7 +504,7 @@ static void the_tree_is_printed(void **state) {
     spec_free(s);
 }
 
-/* Rejected specs: tests/bad/NAME.att and the exact messages, NAME.err. With ATTNC_ACCEPT set, the messages are
+/* Specs that are rejected or warned of: tests/bad/NAME.att and the exact messages, NAME.err. With ATTNC_ACCEPT set, the messages are
  * written instead of compared: read them before they are kept. */
 
 static void reject(const char *path, diagnostics *d) {
@@ -524,7 +527,7 @@ static void reject(const char *path, diagnostics *d) {
     } else {
         ok = elaborate_mechanism(g, s, &(elaboration){.training = true}, d);
     }
-    if (ok)
+    if (ok && d->warnings == 0)
         fail_msg("%s was accepted", path);
     graph_free(g);
     spec_free(s);
@@ -560,7 +563,6 @@ static void rejected_specs(void **state) {
         diagnostics d = {.stream = stream};
         reject(entry->d_name, &d);
         fclose(stream);
-        assert_true(d.errors > 0);
         snprintf(path, sizeof path, "%.*s.err", (int)(ending - entry->d_name), entry->d_name);
         if (getenv("ATTNC_ACCEPT")) {
             FILE *file = fopen(path, "wb");

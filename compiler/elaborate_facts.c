@@ -1,0 +1,130 @@
+/* What guards make certain: the conditions of `where`, `if`, `and` and `or` around an expression are facts inside it,
+ * and every index of a read must be provably within its range under them. */
+#include "elaborate_internal.h"
+#include "prove.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static fact *add_fact(module *m) {
+    if (m->fact_count == m->fact_capacity) {
+        size_t more  = m->fact_capacity ? 2 * m->fact_capacity : 64;
+        fact *memory = realloc(m->fact, more * sizeof *memory);
+        if (!memory) {
+            fputs("attnc: out of memory\n", stderr);
+            exit(3);
+        }
+        m->fact          = memory;
+        m->fact_capacity = more;
+    }
+    fact *f = &m->fact[m->fact_count++];
+    *f      = (fact){0};
+    return f;
+}
+
+void facts_hold(module *m, node condition, bool soft) {
+    if (condition && !graph_is_constant(m->g, condition, NULL))
+        *add_fact(m) = (fact){.condition = condition, .soft = soft};
+}
+
+void facts_hide(module *m, index_set set) {
+    if (set && m->fact_count)
+        add_fact(m)->hidden = set;
+}
+
+enum { FACTS_USED = 48 };
+
+/* The facts that hold here, innermost first. */
+static unsigned facts_here(const module *m, bool soft, node *out) {
+    index_set hidden = 0;
+    unsigned count   = 0;
+    for (size_t i = m->fact_count; i-- > 0 && count < FACTS_USED;) {
+        const fact *f = &m->fact[i];
+        hidden |= f->hidden;
+        if (f->condition && (soft || !f->soft) && !(graph_view(m->g, f->condition).free & hidden))
+            out[count++] = f->condition;
+    }
+    return count;
+}
+
+static bool any_soft(const module *m) {
+    for (size_t i = 0; i < m->fact_count; i++)
+        if (m->fact[i].soft)
+            return true;
+    return false;
+}
+
+/* "at t = 0, c = 1 " */
+static const char *where_it_fails(module *m, const witness *w) {
+    char text[256] = "";
+    size_t used    = 0;
+    for (unsigned i = 0; i < w->count && used < sizeof text; i++) {
+        int written = snprintf(text + used, sizeof text - used, "%s%s = %lld%s", i ? ", " : "at ",
+                               graph_index_name(m->g, w->index[i]), (long long)w->at[i], i + 1 == w->count ? " " : "");
+        used += written > 0 ? (size_t)written : 0;
+    }
+    if (w->data && used < sizeof text)
+        snprintf(text + used, sizeof text - used, "%s", w->count ? "and for some inputs " : "for some inputs ");
+    return arena_copy(m->spec->memory, text, strlen(text));
+}
+
+void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set, node domain) {
+    node known[FACTS_USED];
+    witness w;
+    if (graph_is_constant(m->g, domain, NULL))
+        return;
+    size_t mark = m->fact_count;
+    facts_hide(m, set);
+    unsigned count = facts_here(m, true, known);
+    m->fact_count  = mark;
+    if (prove_inhabited(m->g, set, domain, known, count, &w) != PROOF_FAILS || w.data)
+        return;
+    /* the place is the call in the spec itself, not the reduction in a function of the library */
+    const char *name = t->name;
+    span at          = t->at;
+    for (; where; where = where->outer) {
+        name = where->function;
+        at   = where->call;
+    }
+    module_warning(m, at, NULL, "its maximum there is that of no number at all, -infinity",
+                   "the domain of `%s` can be empty: %sno `%s` is in it", name, where_it_fails(m, &w),
+                   graph_index_name(m->g, (index_id)__builtin_ctzll(set)));
+}
+
+/* The guard that would make the read legal, in the words of the spec. */
+static const char *guard_hint(module *m, const tree *t, bool below, int64_t last) {
+    enum { SHOWN = 60 };
+    int length = t->at.end - t->at.begin > SHOWN ? 0 : (int)(t->at.end - t->at.begin);
+    char text[SHOWN + 32];
+    if (below)
+        snprintf(text, sizeof text, "%.*s >= 0", length ? length : 3, length ? t->at.file->text + t->at.begin : "…");
+    else
+        snprintf(text, sizeof text, "%.*s <= %lld", length ? length : 3, length ? t->at.file->text + t->at.begin : "…",
+                 (long long)last);
+    return format_text(m, "guard it: `where %s`, or `if %s then … else 0`", text, text);
+}
+
+bool in_range(module *m, const tree *t, const trail *where, node position, index_id index) {
+    node known[FACTS_USED];
+    int64_t last = graph_index_extent(m->g, index) - 1;
+    witness w    = {0};
+    proof found  = prove_within(m->g, position, 0, last, known, facts_here(m, false, known), &w);
+    if (found != PROOF_HOLDS && any_soft(m)) {
+        found = prove_within(m->g, position, 0, last, known, facts_here(m, true, known), &w);
+        m->soft_used |= found == PROOF_HOLDS;
+    }
+    if (found == PROOF_HOLDS)
+        return true;
+    const char *name = graph_index_name(m->g, index);
+    if (found == PROOF_UNKNOWN)
+        module_error(m, t->at, where, "guard it with a condition that says so: `where …` or `if … then … else …`",
+                     "this cannot be shown to be within `%s`, which runs from 0 to %lld", name, (long long)last);
+    else if (graph_is_constant(m->g, position, NULL))
+        module_error(m, t->at, where, NULL, "this is %lld, and `%s` runs from 0 to %lld", (long long)w.value, name,
+                     (long long)last);
+    else
+        module_error(m, t->at, where, guard_hint(m, t, w.value < 0, last),
+                     "%sthis is %lld, and `%s` runs from 0 to %lld", where_it_fails(m, &w), (long long)w.value, name,
+                     (long long)last);
+    return false;
+}
