@@ -46,6 +46,7 @@ for program in build/release/test_*; do
 done
 run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/run.py
 run "bad input" bash tests/test_bad_input.sh
+run "spec files" bash tests/test_spec_files.sh
 if [ -z "$quick" ]; then
     build debug
     for program in build/debug/test_*; do
