@@ -175,7 +175,8 @@ static bool proven(const question *q, node target) {
                     .high       = 1,
                     .fact       = q->fact,
                     .fact_count = q->fact_count,
-                    .depth      = q->depth + 1};
+                    .depth      = q->depth + 1,
+                    .work       = q->work};
     return cases_prove(&ask);
 }
 
@@ -238,7 +239,7 @@ static node without_selection(const question *q, index_set vars, node domain) {
         return domain;
     node inside = graph_view(q->g, selection).child[0];
     for (unsigned i = 0; i < count; i++) {
-        question more = {.g = q->g, .fact = &inside, .fact_count = 1, .depth = q->depth};
+        question more = {.g = q->g, .fact = &inside, .fact_count = 1, .depth = q->depth, .work = q->work};
         if (part[i] != selection && part[i] != inside && !proven(&more, part[i]))
             return domain;
     }
@@ -270,7 +271,8 @@ proof question_answer(const question *q, witness *w) {
 /* The interface */
 
 proof prove_within(graph *g, node e, int64_t low, int64_t high, const node *fact, unsigned fact_count, witness *w) {
-    question q = {.g = g, .target = e, .low = low, .high = high, .fact = fact, .fact_count = fact_count};
+    uint64_t work = 0;
+    question q = {.work = &work, .g = g, .target = e, .low = low, .high = high, .fact = fact, .fact_count = fact_count};
     return question_answer(&q, w);
 }
 
@@ -279,7 +281,8 @@ proof prove_holds(graph *g, node goal, const node *fact, unsigned fact_count, wi
 }
 
 proof prove_inhabited(graph *g, index_set vars, node domain, const node *fact, unsigned fact_count, witness *w) {
-    question q = {.g = g, .fact = fact, .fact_count = fact_count};
+    uint64_t work = 0;
+    question q    = {.g = g, .fact = fact, .fact_count = fact_count, .work = &work};
     if (question_inhabited(&q, vars, domain))
         return PROOF_HOLDS;
     index_set of = vars & graph_view(g, domain).free;

@@ -14,7 +14,7 @@ enum {
     NESTING    = 200, /* of expressions */
     CASES      = 600,
     SIGNS      = 16, /* of factors looked for */
-    WORK       = 8000000,
+    WORK       = 4000000,
     NO_UNKNOWN = -1
 };
 
@@ -88,39 +88,36 @@ static unsigned open_scope(cases *c, index_set vars, unsigned outer) {
     return c->scopes++;
 }
 
-/* The unknown that stands for n, NO_UNKNOWN if there is no room. *fresh: it is new, with these bounds. */
-static int unknown_of(cases *c, node n, unsigned s, range bound, bool *fresh) {
-    *fresh = false;
-    if (n) {
-        s = resolve(c, n, s);
-        for (unsigned i = 0; i < c->unknowns; i++)
-            if (c->key[i].node == n && c->key[i].scope == s)
-                return (int)i;
-    }
-    if (c->unknowns == UNKNOWNS)
-        return NO_UNKNOWN;
-    *fresh                = true;
-    c->key[c->unknowns]   = (key){n, s};
-    c->bound[c->unknowns] = bound;
-    for (unsigned r = 0; r < c->rows; r++)
-        c->row[r].form.factor[c->unknowns] = 0;
-    return (int)c->unknowns++;
+/* The unknown that stands for n already, or NO_UNKNOWN. */
+static int known_as(const cases *c, node n, unsigned s) {
+    s = resolve(c, n, s);
+    for (unsigned i = 0; i < c->unknowns; i++)
+        if (c->key[i].node == n && c->key[i].scope == s)
+            return (int)i;
+    return NO_UNKNOWN;
 }
 
-static bool as_unknown(cases *c, node n, unsigned s, range bound, form *out) {
-    bool fresh;
-    int u = unknown_of(c, n, s, bound, &fresh);
-    if (u == NO_UNKNOWN)
-        return false;
-    memset(out, 0, sizeof *out);
-    out->factor[u] = 1;
-    return true;
+/* A new unknown, for n unless that is NODE_NONE; NO_UNKNOWN if there is no room. */
+static int new_unknown(cases *c, node n, unsigned s, range bound) {
+    if (c->unknowns == UNKNOWNS)
+        return NO_UNKNOWN;
+    c->key[c->unknowns]   = (key){n, n ? resolve(c, n, s) : 0};
+    c->bound[c->unknowns] = bound;
+    return (int)c->unknowns++;
 }
 
 static form unknown_form(unsigned u) {
     form f      = {0};
     f.factor[u] = 1;
     return f;
+}
+
+static bool as_unknown(cases *c, node n, unsigned s, range bound, form *out) {
+    int u = new_unknown(c, n, s, bound);
+    if (u == NO_UNKNOWN)
+        return false;
+    *out = unknown_form((unsigned)u);
+    return true;
 }
 
 /* a + scale * b + constant, >= 0 or == 0. What does not fit is not added. */
@@ -227,8 +224,7 @@ static bool quotient(cases *c, form f, int64_t divisor, form *out) {
             return form_add(out, &same, 1, c->unknowns);
         }
     }
-    bool fresh;
-    int u = unknown_of(c, NODE_NONE, 0, q, &fresh);
+    int u = new_unknown(c, NODE_NONE, 0, q);
     if (u == NO_UNKNOWN)
         return false;
     if (c->divisions < DIVISIONS)
@@ -259,12 +255,11 @@ static bool divide(cases *c, node n, node_view v, unsigned s, form *out) {
                 return true;
         }
     }
-    bool fresh;
-    int u = unknown_of(c, n, s, range_apply(v.op, all, divisor, divisor, left == right), &fresh);
+    int u = new_unknown(c, n, s, range_apply(v.op, all, divisor, divisor, left == right));
     if (u == NO_UNKNOWN)
         return false;
     *out = unknown_form((unsigned)u);
-    if (fresh && v.op == NODE_MOD && divisor.low > 0) {
+    if (v.op == NODE_MOD && divisor.low > 0) {
         relate(c, &b, out, -1, -1, false);
         if (all.low >= 0)
             relate(c, &a, out, -1, 0, false);
@@ -324,30 +319,24 @@ static bool multiply(cases *c, node n, node_view v, unsigned s, form *out) {
     memset(out, 0, sizeof *out);
     if (range_is_point(rb) && form_add(out, &a, rb.low, c->unknowns))
         return true;
-    bool fresh;
-    int u = unknown_of(c, n, s, range_apply(NODE_MUL, ra, rb, rb, left == right), &fresh);
+    int u = new_unknown(c, n, s, range_apply(NODE_MUL, ra, rb, rb, left == right));
     if (u == NO_UNKNOWN)
         return false;
     *out = unknown_form((unsigned)u);
-    if (fresh) {
-        product_row(c, out, &a, &b, ra.low, rb.low, true);
-        product_row(c, out, &a, &b, ra.high, rb.high, true);
-        product_row(c, out, &a, &b, ra.low, rb.high, false);
-        product_row(c, out, &a, &b, ra.high, rb.low, false);
-    }
+    product_row(c, out, &a, &b, ra.low, rb.low, true);
+    product_row(c, out, &a, &b, ra.high, rb.high, true);
+    product_row(c, out, &a, &b, ra.low, rb.high, false);
+    product_row(c, out, &a, &b, ra.high, rb.low, false);
     return true;
 }
 
 /* One of two expressions: which, the choice says. `low`, `high`: the result is at least, at most each of them. */
 static bool one_of(cases *c, node n, unsigned s, const form *a, const form *b, range bound, bool low, bool high,
                    const item side[2][2], form *out) {
-    bool fresh;
-    int u = unknown_of(c, n, s, bound, &fresh);
+    int u = new_unknown(c, n, s, bound);
     if (u == NO_UNKNOWN)
         return false;
     *out = unknown_form((unsigned)u);
-    if (!fresh)
-        return true;
     if (low) {
         relate(c, out, a, -1, 0, false);
         relate(c, out, b, -1, 0, false);
@@ -406,26 +395,28 @@ static bool reduction_value(cases *c, node n, node_view v, unsigned s, form *out
         return as_unknown(c, n, s, anything, out);
     range all = range_of(c, &body), zero = {0, 0};
     int64_t space = graph_space(c->g, v.vars);
-    bool fresh, some = false;
+    bool some     = false;
     if (v.reduction == REDUCE_SUM)
         all = range_join(zero, range_multiply(all, (range){0, space}));
     else if (v.reduction == REDUCE_PRODUCT)
         all = all.low < 0 ? anything : (range){0, all.high <= 1 ? 1 : INT64_MAX};
     else {
-        question q = *c->question;
+        question q         = *c->question;
+        *c->question->work = c->work;
         if (s)
             q.fact_count = 0; /* the facts are about other indices of these names */
-        some = question_inhabited(&q, v.vars, domain);
+        some    = question_inhabited(&q, v.vars, domain);
+        c->work = *c->question->work;
         if (!some && v.reduction == REDUCE_MAX)
             all.low = INT64_MIN;
         else if (!some)
             all.high = INT64_MAX;
     }
-    int u = unknown_of(c, n, s, all, &fresh);
+    int u = new_unknown(c, n, s, all);
     if (u == NO_UNKNOWN)
         return false;
     *out = unknown_form((unsigned)u);
-    if (fresh && some) {
+    if (some) {
         relate(c, out, &body, -1, 0, true);
         assume(c, domain, true, inner);
     }
@@ -484,9 +475,14 @@ static bool linear_view(cases *c, node n, node_view v, unsigned s, form *out) {
 
 /* n as a linear form; what is not linear becomes an unknown. false: there is no room. */
 static bool linear(cases *c, node n, unsigned s, form *out) {
-    memset(out, 0, sizeof *out);
-    c->work += UNKNOWNS;
     bool done = false;
+    int u     = known_as(c, n, s);
+    c->work += UNKNOWNS;
+    if (u != NO_UNKNOWN) {
+        *out = unknown_form((unsigned)u);
+        return true;
+    }
+    memset(out, 0, sizeof *out);
     if (c->nesting < NESTING && c->work < WORK) {
         c->nesting++;
         done = linear_view(c, n, graph_view(c->g, n), s, out);
@@ -714,9 +710,10 @@ bool cases_prove(const question *q) {
     cases *c       = prove_memory(sizeof *c);
     c->question    = q;
     c->g           = q->g;
-    c->work        = 0;
+    c->work        = *q->work;
     c->elimination = elimination_new();
     bool holds     = bound_holds(c, false) && bound_holds(c, true);
+    *q->work       = c->work + UNKNOWNS * UNKNOWNS;
     elimination_free(c->elimination);
     free(c);
     return holds;

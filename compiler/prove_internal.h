@@ -58,6 +58,7 @@ typedef struct question {
     const node *fact;
     unsigned fact_count;
     unsigned depth; /* of questions asked on the way to answer one */
+    uint64_t *work; /* spent on cases, by all of these */
 } question;
 
 bool cases_prove(const question *q);               /* by cases and linear arithmetic; false: not proven */

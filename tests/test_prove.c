@@ -9,8 +9,10 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "interpret.h"
 #include "prove.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -313,7 +315,8 @@ static void large(void **state) {
 static void data(void **state) {
     (void)state;
     index_id t_id = over("t", 64), s_id = over("s", 64);
-    node t = at("t", 64), s = at("s", 64), ids = tensor_of("ids", TYPE_INT, 50, 1, t_id, 0);
+    node t = at("t", 64), s = at("s", 64);
+    node ids  = tensor_of("ids", TYPE_INT, 50, 1, t_id, 0);
     node mask = tensor_of("mask", TYPE_FLOAT, 0, 1, s_id, 0);
     holds(ids, 50, NODE_NONE, NODE_NONE);
     fails(ids, 49, NODE_NONE, 1, &t_id, (int64_t[]){0}, 49, true);
@@ -350,7 +353,8 @@ static void data(void **state) {
 static void reductions(void **state) {
     (void)state;
     index_id s_id = over("s", 64), u_id = over("u", 64);
-    node t = at("t", 64), s = at("s", 64), mask = tensor_of("mask", TYPE_FLOAT, 0, 1, s_id, 0);
+    node t = at("t", 64), s = at("s", 64);
+    node mask      = tensor_of("mask", TYPE_FLOAT, 0, 1, s_id, 0);
     index_set on_s = (index_set)1 << s_id;
     node last      = graph_reduce(g, REDUCE_MAX, on_s, at_most(s, t), minus(t, s));
     holds(last, 64, NODE_NONE, NODE_NONE);
@@ -475,7 +479,51 @@ enum { VARIABLES = 3 };
 static int64_t extent[VARIABLES], value[VARIABLES];
 static node variable[VARIABLES];
 
+/* With data: an integer tensor ids[x], a real one mask[y]; NODE_NONE: without. */
+static node ids, mask;
+static node random_condition(unsigned size);
+static node random_expression(unsigned size);
+
+static index_id random_index(void) {
+    return over((const char *[]){"x", "y", "z"}[0], extent[0]) + (index_id)draw(VARIABLES);
+}
+
+static node random_read(void) {
+    index_id x = over("x", extent[0]);
+    node e     = random_expression(draw(2));
+    return draw(2) ? ids : graph_gather(g, ids, 1, &x, &e);
+}
+
+static node random_reduction(void) {
+    node domain = random_condition(1), body = random_expression(1);
+    index_set vars = (index_set)1 << random_index();
+    if (draw(3) == 0)
+        vars |= (index_set)1 << random_index();
+    return graph_reduce(g, (reduction[]){REDUCE_MAX, REDUCE_MIN, REDUCE_SUM, REDUCE_PRODUCT}[draw(4)], vars, domain,
+                        body);
+}
+
+static node random_data_condition(void) {
+    node open = less(graph_float(g, 0.5), mask), e = random_expression(1);
+    index_id y = over("y", extent[1]), i = random_index();
+    switch (draw(5)) {
+    case 0:
+        return open;
+    case 1:
+        return graph_topk(g, y, draw(2) ? random_condition(1) : NODE_NONE, mask, 1 + draw(2));
+    case 2:
+        return graph_gather(g, graph_topk(g, y, random_condition(1), mask, 1), 1, &y, &e);
+    case 3:
+        return graph_gather(g, both(random_condition(1), open), 1, &i, &e);
+    default:
+        return graph_reduce(g, draw(2) ? REDUCE_ANY : REDUCE_ALL, (index_set)1 << i, random_condition(1),
+                            draw(2) ? open : random_condition(1));
+    }
+}
+
 static node random_expression(unsigned size) {
+    if (ids && draw(5) == 0)
+        return draw(2) && size ? random_reduction() : random_read();
     if (size == 0)
         return draw(4) ? variable[draw(VARIABLES)] : number((int64_t)draw(9) - 3);
     node a = random_expression(size - 1), b = random_expression(draw(size));
@@ -502,6 +550,8 @@ static node random_expression(unsigned size) {
 }
 
 static node random_condition(unsigned size) {
+    if (ids && size && draw(4) == 0)
+        return random_data_condition();
     if (size == 0 || draw(3)) {
         node a = random_expression(draw(3)), b = random_expression(draw(3));
         return two((node_op[]){NODE_LESS, NODE_LESS_EQUAL, NODE_EQUAL}[draw(3)], a, b);
@@ -587,6 +637,7 @@ static bool enumerate(node e, int64_t low, int64_t high, const node *fact, unsig
 }
 
 static void new_variables(void) {
+    ids = mask = NODE_NONE;
     graph_free(g);
     g = graph_new();
     for (unsigned i = 0; i < VARIABLES; i++) {
@@ -660,6 +711,82 @@ static void random_systems(void **state) {
     assert_true(of[2] * 100 < systems && of[0] > systems / 10 && of[1] > systems / 10);
 }
 
+/* Random systems with data against the interpreter, under every content of the tensors */
+
+enum { BELOW = 3, SIDE = 3, CONTENTS = 27 * 8, POINTS = SIDE * SIDE * SIDE };
+
+static void add_result(node n) {
+    output o = {.name = "n", .kind = OUTPUT_VALUE, .rank = VARIABLES, .node = n};
+    for (unsigned i = 0; i < VARIABLES; i++)
+        o.index[i] = over((const char *[]){"x", "y", "z"}[i], SIDE);
+    graph_add_output(g, &o);
+}
+
+/* Is there a point and a content where the facts hold and e is out of range? */
+static bool interpret_all(node e, int64_t low, int64_t high, const node *fact, unsigned count) {
+    graph_drop_outputs(g, OUTPUT_VALUE);
+    add_result(e);
+    for (unsigned i = 0; i < count; i++)
+        add_result(fact[i]);
+    bool found = false;
+    for (unsigned content = 0; content < CONTENTS && !found; content++) {
+        double read[SIDE], real[SIDE];
+        const double *tensors[2] = {read, real};
+        for (unsigned i = 0, rest = content; i < SIDE; i++, rest /= BELOW)
+            read[i] = rest % BELOW;
+        for (unsigned i = 0; i < SIDE; i++)
+            real[i] = content / 27 >> i & 1;
+        interpretation *run    = interpret_new(g, tensors, 0);
+        const double *result   = interpret_output(run, 0);
+        const double *holds[3] = {NULL, NULL, NULL};
+        for (unsigned i = 0; i < count; i++)
+            holds[i] = interpret_output(run, i + 1);
+        for (unsigned p = 0; p < POINTS && !found; p++) {
+            found = !isnan(result[p]) && (result[p] < (double)low || result[p] > (double)high);
+            for (unsigned i = 0; i < count; i++)
+                found &= holds[i][p] != 0;
+        }
+        interpret_free(run);
+    }
+    return found;
+}
+
+static void random_data(void **state) {
+    (void)state;
+    unsigned of[3] = {0, 0, 0}, certain = 0, systems = 400;
+    random_state = 7;
+    for (unsigned k = 0; k < systems; k++) {
+        new_variables();
+        graph_free(g);
+        g = graph_new();
+        for (unsigned i = 0; i < VARIABLES; i++) {
+            extent[i]   = SIDE;
+            variable[i] = at((const char *[]){"x", "y", "z"}[i], SIDE);
+        }
+        ids  = tensor_of("ids", TYPE_INT, BELOW, 1, over("x", SIDE), 0);
+        mask = tensor_of("mask", TYPE_FLOAT, 0, 1, over("y", SIDE), 0);
+        node fact[3], e = random_expression(1 + draw(2));
+        unsigned count = draw(4);
+        for (unsigned i = 0; i < count; i++)
+            fact[i] = random_condition(2);
+        int64_t low = (int64_t)draw(5) - 3, high = low + draw(9);
+        witness w;
+        double since = now();
+        proof answer = prove_within(g, e, low, high, fact, count, &w);
+        count_time(since);
+        bool counterexample = interpret_all(e, low, high, fact, count);
+        of[answer]++;
+        if (answer == PROOF_HOLDS)
+            assert_false(counterexample);
+        if (answer == PROOF_FAILS && !w.data)
+            assert_true(counterexample);
+        certain += answer == PROOF_FAILS && counterexample;
+    }
+    print_message("    of %u: %u hold, %u fail (%u of them by enumeration too), %u unknown\n", systems, of[0], of[1],
+                  certain, of[2]);
+    assert_true(of[2] * 10 < systems && of[0] > systems / 10 && certain * 100 > of[1] * 95);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(shifts, begin, end),
@@ -674,6 +801,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(domains, begin, end),
         cmocka_unit_test_setup_teardown(bounded_time, begin, end),
         cmocka_unit_test_setup_teardown(random_systems, begin, end),
+        cmocka_unit_test_setup_teardown(random_data, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
