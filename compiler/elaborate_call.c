@@ -292,7 +292,7 @@ static node pointwise_call(module *m, const tree *t, node_op op, const local *sc
         return NODE_NONE;
     const tree *a = t->a;
     for (unsigned i = 0; i < arity; i++, a = a->next) {
-        if (op == NODE_STOP || op == NODE_TO_FLOAT)
+        if (op == NODE_STOP || op == NODE_TO_FLOAT || op == NODE_TO_INT)
             n[i] = expression(m, a, scope, where);
         else
             n[i] = operand(m, a, scope, where, false);
@@ -356,5 +356,7 @@ node call_expression(module *m, const tree *t, const local *scope, const trail *
         return pointwise_call(m, t, NODE_STOP, scope, where);
     if (strcmp(t->name, "float") == 0)
         return pointwise_call(m, t, NODE_TO_FLOAT, scope, where);
+    if (strcmp(t->name, "int") == 0)
+        return pointwise_call(m, t, NODE_TO_INT, scope, where);
     return unknown_name(m, t, scope, where, "function");
 }

@@ -61,9 +61,10 @@ static unsigned distance(const char *a, const char *b) {
     return row[k];
 }
 
-static const char *const builtin[] = {"exp",   "log",   "log1p",   "sqrt", "sin",  "cos",     "tanh",   "erf",
-                                      "abs",   "floor", "max",     "min",  "stop", "dropout", "extent", "domain",
-                                      "total", "sum",   "product", "any",  "all",  "count",   "topk",   "float"};
+static const char *const builtin[] = {"exp",    "log",    "log1p", "sqrt",   "sin",     "cos",  "tanh",
+                                      "erf",    "abs",    "floor", "max",    "min",     "stop", "dropout",
+                                      "extent", "domain", "total", "sum",    "product", "any",  "all",
+                                      "count",  "topk",   "float", "argmax", "argmin",  "int"};
 
 static void nearer(const char *candidate, const char *name, unsigned *best, const char **found) {
     unsigned d = distance(candidate, name);

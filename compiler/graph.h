@@ -199,6 +199,8 @@ bool graph_depends_on(const graph *g, node n, node leaf);
 bool graph_is_constant(const graph *g, node n, double *value); /* any type, numeric value in *value if not NULL */
 bool graph_is_guarded(const graph *g, node n);                 /* a SELECT that is 0 where its condition fails */
 
+int64_t graph_integer_below(double x); /* what TO_INT is */
+
 const char *graph_op_name(node_op op);
 unsigned graph_op_arity(node_op op); /* pointwise operations; 0 for others */
 bool graph_op_is_pointwise(node_op op);

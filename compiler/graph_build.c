@@ -119,6 +119,23 @@ node graph_to_type(graph *g, node n, value_type type) {
         &(node_proto){.op = NODE_TO_FLOAT, .type = TYPE_FLOAT, .child_count = 1, .child = &n, .free = g->node[n].free});
 }
 
+int64_t graph_integer_below(double x) {
+    const double limit = 4611686018427387904.0; /* 2^62 */
+    return isnan(x) ? 0 : (int64_t)floor(x < -limit ? -limit : x > limit ? limit : x);
+}
+
+static node to_integer(graph *g, node n) {
+    double x;
+    if (g->node[n].type != TYPE_FLOAT)
+        return graph_to_type(g, n, TYPE_INT);
+    if (graph_is_constant(g, n, &x))
+        return graph_int(g, graph_integer_below(x));
+    if (g->node[n].op == NODE_TO_FLOAT) /* back to what it was */
+        return graph_to_type(g, g->child[g->node[n].first_child], TYPE_INT);
+    return graph_intern(
+        g, &(node_proto){.op = NODE_TO_INT, .type = TYPE_INT, .child_count = 1, .child = &n, .free = g->node[n].free});
+}
+
 static bool fold_float(node_op op, double a, double b, double *out) {
     switch (op) {
     case NODE_ADD:
@@ -323,6 +340,8 @@ node graph_pointwise(graph *g, node_op op, node a, node b, node c) {
     value_type type = TYPE_BOOL;
     if (op == NODE_TO_FLOAT)
         return graph_to_type(g, a, TYPE_FLOAT);
+    if (op == NODE_TO_INT)
+        return to_integer(g, a);
     if (operation[op].result == RESULT_FLOAT)
         type = TYPE_FLOAT;
     else if (op != NODE_AND && op != NODE_OR && op != NODE_NOT)
@@ -493,7 +512,7 @@ static node substitute(graph *g, node n, unsigned count, const index_id *substit
         touched |= bit(substituted[i]);
     if (!(r.free & touched))
         return n;
-    if (!graph_op_is_pointwise((node_op)r.op) || (r.type == TYPE_FLOAT && r.op != NODE_TO_FLOAT))
+    if (!graph_op_is_pointwise((node_op)r.op) || r.op == NODE_TO_INT || (r.type == TYPE_FLOAT && r.op != NODE_TO_FLOAT))
         return NODE_NONE;
     node child[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
     for (unsigned i = 0; i < r.child_count; i++) {

@@ -166,6 +166,8 @@ static double apply(node_op op, value_type type, const double x[3]) {
         return fabs(a);
     case NODE_FLOOR:
         return floor(a);
+    case NODE_TO_INT:
+        return (double)graph_integer_below(a);
     case NODE_LESS:
         return a < b;
     case NODE_LESS_EQUAL:
