@@ -1,0 +1,585 @@
+/* The proof of causality, by abstract interpretation: for every node, how late an input can be that its value depends
+ * on. A bound is the latest of some atoms; an atom is at most each of its alternatives, index + constant. What
+ * restricts an index (a domain, a choice, a mask in a product) gives the atoms in that index further alternatives;
+ * reducing over an index takes the alternatives in it away. A scan's state is a fixed point. */
+#include "causality.h"
+
+#include "condition.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALTERNATIVES = 8, ATOMS = 12, ROUNDS = 4, SCAN_ROUNDS = 8, WIDEN_AFTER = 3, EXPRESSION_DEPTH = 8 };
+static const uint64_t STEP_LIMIT = 2000000;
+
+typedef struct alternative {
+    index_id index; /* GRAPH_INDICES: none, the constant alone */
+    int64_t constant;
+} alternative;
+
+typedef struct atom { /* the minimum; without alternatives: any time */
+    unsigned count;
+    alternative item[ALTERNATIVES];
+    node cause;
+    uint32_t tensor;
+} atom;
+
+typedef struct bound { /* the maximum; without atoms: it depends on no input */
+    unsigned count;
+    atom item[ATOMS];
+} bound;
+
+typedef struct prover {
+    graph *g;
+    conditions *c;
+    index_id time;
+    size_t nodes;
+    bound **bound;  /* NULL: no atoms */
+    node *previous; /* by scan label */
+    uint64_t steps;
+} prover;
+
+static void *enough(void *memory) {
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+/* Atoms */
+
+static void also_at_most(atom *a, index_id index, int64_t constant) {
+    for (unsigned i = 0; i < a->count; i++)
+        if (a->item[i].index == index) {
+            if (constant < a->item[i].constant)
+                a->item[i].constant = constant;
+            return;
+        }
+    if (a->count < ALTERNATIVES)
+        a->item[a->count++] = (alternative){index, constant};
+}
+
+static bool at_most(const atom *a, const atom *b) {
+    for (unsigned k = 0; k < b->count; k++) {
+        bool found = false;
+        for (unsigned i = 0; i < a->count && !found; i++)
+            found = a->item[i].index == b->item[k].index && a->item[i].constant <= b->item[k].constant;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static unsigned indexed(const atom *a) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < a->count; i++)
+        n += a->item[i].index != GRAPH_INDICES;
+    return n;
+}
+
+/* Returns whether that changed the bound. */
+static bool join_atom(bound *b, const atom *a, node here) {
+    for (unsigned i = 0; i < b->count; i++)
+        if (at_most(a, &b->item[i]))
+            return false;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < b->count; i++)
+        if (!at_most(&b->item[i], a))
+            b->item[kept++] = b->item[i];
+    b->count = kept;
+    if (b->count < ATOMS) {
+        b->item[b->count++] = *a;
+        return true;
+    }
+    b->item[0] = (atom){.cause = a->cause ? a->cause : here, .tensor = a->tensor};
+    b->count   = 1;
+    return true;
+}
+
+static void join(bound *b, const bound *more, node here) {
+    for (unsigned i = 0; more && i < more->count; i++)
+        join_atom(b, &more->item[i], here);
+}
+
+/* index <= each alternative that the linear conjuncts give it. */
+static void bounded_by(const graph *g, const condition_set *set, index_id index, atom *out) {
+    for (unsigned i = 0; i < set->count; i++) {
+        if (set->item[i].kind != CONDITION_LINEAR)
+            continue;
+        const linear *f = &set->item[i].form;
+        int64_t factor  = 0, low, high;
+        for (unsigned t = 0; t < f->count; t++)
+            factor = f->index[t] == index ? f->factor[t] : factor;
+        if (factor >= 0)
+            continue; /* rest - k * index >= 0 with k >= 1 gives index <= k * index <= rest */
+        linear rest = {.constant = f->constant};
+        for (unsigned t = 0; t < f->count; t++)
+            if (f->index[t] != index) {
+                rest.index[rest.count]    = f->index[t];
+                rest.factor[rest.count++] = f->factor[t];
+            }
+        linear_range(g, &rest, GRAPH_INDICES, &low, &high);
+        also_at_most(out, GRAPH_INDICES, high);
+        for (unsigned t = 0; t < rest.count; t++)
+            if (rest.factor[t] > 0) {
+                linear_range(g, &rest, rest.index[t], &low, &high);
+                also_at_most(out, rest.index[t],
+                             high + (rest.factor[t] - 1) * (graph_index_extent(g, rest.index[t]) - 1));
+            }
+    }
+}
+
+static void refine(const graph *g, bound *b, const condition_set *set) {
+    if (set->never)
+        b->count = 0;
+    for (unsigned i = 0; i < b->count && set->count; i++) {
+        atom *a = &b->item[i];
+        for (unsigned k = 0; k < a->count; k++) { /* those that are added are looked at in their turn */
+            atom upper = {0};
+            if (a->item[k].index != GRAPH_INDICES)
+                bounded_by(g, set, a->item[k].index, &upper);
+            for (unsigned u = 0; u < upper.count; u++)
+                also_at_most(a, upper.item[u].index, a->item[k].constant + upper.item[u].constant);
+        }
+    }
+}
+
+static void eliminate(const graph *g, bound *b, index_set vars, node here) {
+    bound result = {0};
+    for (unsigned i = 0; i < b->count; i++) {
+        atom a = b->item[i], left = {.cause = a.cause, .tensor = a.tensor};
+        for (unsigned k = 0; k < a.count; k++)
+            if (a.item[k].index == GRAPH_INDICES || !(vars >> a.item[k].index & 1))
+                also_at_most(&left, a.item[k].index, a.item[k].constant);
+            else
+                also_at_most(&left, GRAPH_INDICES, a.item[k].constant + graph_index_extent(g, a.item[k].index) - 1);
+        if (!left.cause && indexed(&a) && !indexed(&left))
+            left.cause = here;
+        join_atom(&result, &left, here);
+    }
+    *b = result;
+}
+
+/* Index expressions */
+
+static bool lowest(prover *p, node e, unsigned depth, int64_t *out) {
+    linear form;
+    int64_t high, a, b;
+    if (condition_linear(p->c, e, &form)) {
+        linear_range(p->g, &form, GRAPH_INDICES, out, &high);
+        return true;
+    }
+    node_view v = graph_view(p->g, e);
+    double number;
+    if (depth == EXPRESSION_DEPTH || v.type != TYPE_INT)
+        return false;
+    switch (v.op) {
+    case NODE_TENSOR:
+    case NODE_MOD:
+        *out = 0;
+        return v.op == NODE_TENSOR || (graph_is_constant(p->g, v.child[1], &number) && number > 0);
+    case NODE_GATHER:
+        return lowest(p, v.child[0], depth + 1, &a) && ((*out = a < 0 ? a : 0), true);
+    case NODE_DIV:
+        if (!graph_is_constant(p->g, v.child[1], &number) || number < 1 || !lowest(p, v.child[0], depth + 1, &a))
+            return false;
+        *out = a < 0 ? a : 0;
+        return true;
+    case NODE_MUL:
+        if (!lowest(p, v.child[0], depth + 1, &a) || !lowest(p, v.child[1], depth + 1, &b) || a < 0 || b < 0)
+            return false;
+        *out = 0;
+        return true;
+    case NODE_ADD:
+        return lowest(p, v.child[0], depth + 1, &a) && lowest(p, v.child[1], depth + 1, &b) &&
+               !__builtin_add_overflow(a, b, out);
+    case NODE_MINIMUM:
+    case NODE_MAXIMUM:
+        if (!lowest(p, v.child[0], depth + 1, &a) || !lowest(p, v.child[1], depth + 1, &b))
+            return false;
+        *out = a < b ? a : b;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool constant_of(const atom *a, int64_t *out) {
+    for (unsigned i = 0; i < a->count; i++)
+        if (a->item[i].index == GRAPH_INDICES) {
+            *out = a->item[i].constant;
+            return true;
+        }
+    return false;
+}
+
+static atom highest(prover *p, node e, unsigned depth);
+
+static atom shifted(const atom *a, int64_t by) {
+    atom r = *a;
+    for (unsigned i = 0; i < r.count; i++)
+        r.item[i].constant += by;
+    return r;
+}
+
+static atom meet(atom a, const atom *b) {
+    for (unsigned i = 0; i < b->count; i++)
+        also_at_most(&a, b->item[i].index, b->item[i].constant);
+    return a;
+}
+
+/* At most the larger of the two: alternatives that both have. */
+static atom either(const atom *a, const atom *b) {
+    atom r = {0};
+    for (unsigned i = 0; i < a->count; i++)
+        for (unsigned k = 0; k < b->count; k++)
+            if (a->item[i].index == b->item[k].index)
+                also_at_most(&r, a->item[i].index,
+                             a->item[i].constant > b->item[k].constant ? a->item[i].constant : b->item[k].constant);
+    return r;
+}
+
+static atom highest_sum(prover *p, node_view v, unsigned depth) {
+    atom a = highest(p, v.child[0], depth + 1), r = {0};
+    int64_t most;
+    if (v.op == NODE_SUB) {
+        if (lowest(p, v.child[1], depth + 1, &most))
+            r = shifted(&a, -most);
+        return r;
+    }
+    atom b = highest(p, v.child[1], depth + 1);
+    if (constant_of(&b, &most))
+        r = shifted(&a, most);
+    if (constant_of(&a, &most)) {
+        atom other = shifted(&b, most);
+        r          = meet(r, &other);
+    }
+    return r;
+}
+
+static atom highest_linear(const graph *g, const linear *form) {
+    atom r = {0};
+    int64_t low, high;
+    linear_range(g, form, GRAPH_INDICES, &low, &high);
+    also_at_most(&r, GRAPH_INDICES, high);
+    for (unsigned i = 0; i < form->count; i++)
+        if (form->factor[i] > 0) {
+            linear_range(g, form, form->index[i], &low, &high);
+            also_at_most(&r, form->index[i],
+                         high + (form->factor[i] - 1) * (graph_index_extent(g, form->index[i]) - 1));
+        }
+    return r;
+}
+
+/* What an index expression is at most. */
+static atom highest(prover *p, node e, unsigned depth) {
+    atom r = {0}, a, b;
+    linear form;
+    if (condition_linear(p->c, e, &form))
+        return highest_linear(p->g, &form);
+    node_view v = graph_view(p->g, e);
+    int64_t least;
+    double number;
+    if (depth == EXPRESSION_DEPTH || v.type != TYPE_INT)
+        return r;
+    switch (v.op) {
+    case NODE_ADD:
+    case NODE_SUB:
+        return highest_sum(p, v, depth);
+    case NODE_MINIMUM:
+        a = highest(p, v.child[0], depth + 1);
+        b = highest(p, v.child[1], depth + 1);
+        return meet(a, &b);
+    case NODE_MAXIMUM:
+    case NODE_SELECT:
+        a = highest(p, v.child[v.op == NODE_SELECT], depth + 1);
+        b = highest(p, v.child[1 + (v.op == NODE_SELECT)], depth + 1);
+        return either(&a, &b);
+    case NODE_DIV: /* of what is not negative: no larger */
+        if (graph_is_constant(p->g, v.child[1], &number) && number >= 1 && lowest(p, v.child[0], depth + 1, &least) &&
+            least >= 0)
+            r = highest(p, v.child[0], depth + 1);
+        return r;
+    case NODE_MOD:
+        if (!graph_is_constant(p->g, v.child[1], &number) || number < 1)
+            return r;
+        if (lowest(p, v.child[0], depth + 1, &least) && least >= 0)
+            r = highest(p, v.child[0], depth + 1);
+        also_at_most(&r, GRAPH_INDICES, (int64_t)number - 1);
+        return r;
+    case NODE_MUL: /* (a / k) * k <= a */
+        for (unsigned i = 0; i < 2; i++) {
+            node_view part = graph_view(p->g, v.child[i]);
+            double by;
+            if (part.op == NODE_DIV && graph_is_constant(p->g, v.child[1 - i], &number) && number >= 0 &&
+                graph_is_constant(p->g, part.child[1], &by) && number <= by &&
+                lowest(p, part.child[0], depth + 1, &least) && least >= 0)
+                return highest(p, part.child[0], depth + 1);
+        }
+        return r;
+    default:
+        return r;
+    }
+}
+
+/* Nodes */
+
+static bound of(const prover *p, node n) {
+    return p->bound[n] ? *p->bound[n] : (bound){0};
+}
+
+static void keep(prover *p, node n, const bound *b) {
+    if (!b->count) {
+        free(p->bound[n]);
+        p->bound[n] = NULL;
+        return;
+    }
+    if (!p->bound[n])
+        p->bound[n] = enough(malloc(sizeof *b));
+    *p->bound[n] = *b;
+}
+
+static bound refined(prover *p, node n, const condition_set *set) {
+    bound b = of(p, n);
+    refine(p->g, &b, set);
+    return b;
+}
+
+static bound gather(prover *p, node n, node_view v) {
+    bound result = {0}, body = of(p, v.child[0]);
+    atom upper[TENSOR_RANK + GRAPH_INDICES];
+    unsigned count = v.child_count - 1;
+    for (unsigned i = 0; i < count && body.count; i++)
+        upper[i] = highest(p, v.child[i + 1], 0);
+    for (unsigned i = 0; i < body.count; i++) {
+        const atom *a = &body.item[i];
+        atom moved    = {.cause = a->cause, .tensor = a->tensor};
+        bool later    = false;
+        for (unsigned k = 0; k < a->count; k++) {
+            unsigned s = 0;
+            while (s < count && v.substituted[s] != a->item[k].index)
+                s++;
+            if (s == count) {
+                also_at_most(&moved, a->item[k].index, a->item[k].constant);
+                continue;
+            }
+            for (unsigned u = 0; u < upper[s].count; u++) {
+                also_at_most(&moved, upper[s].item[u].index, a->item[k].constant + upper[s].item[u].constant);
+                later |= upper[s].item[u].index != GRAPH_INDICES && upper[s].item[u].constant > 0;
+            }
+        }
+        if (!moved.cause && indexed(a) && (later || !indexed(&moved)))
+            moved.cause = n;
+        join_atom(&result, &moved, n);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        bound b = of(p, v.child[i + 1]);
+        join(&result, &b, n);
+    }
+    return result;
+}
+
+static bound reduce(prover *p, node n, node_view v) {
+    node domain = v.child[0], body = v.child[1];
+    condition_set set = {0};
+    condition_add(p->c, &set, domain);
+    if (v.reduction == REDUCE_SUM)
+        condition_merge(&set, condition_support(p->c, body));
+    bound b = refined(p, body, &set), d = of(p, domain);
+    join(&b, &d, n);
+    eliminate(p->g, &b, v.vars, n);
+    return b;
+}
+
+static bound topk(prover *p, node n, node_view v) {
+    index_set over    = (index_set)1 << v.scan_index;
+    condition_set set = {0};
+    node domain       = v.child[0];
+    condition_add(p->c, &set, domain);
+    bound b = refined(p, v.child[1], &set), d = of(p, domain);
+    join(&b, &d, n);
+    eliminate(p->g, &b, over, n);
+    return b;
+}
+
+static bound select_bound(prover *p, node n, node_view v) {
+    node child[3]     = {v.child[0], v.child[1], v.child[2]};
+    condition_set yes = {0}, no = {0};
+    condition_add(p->c, &yes, child[0]);
+    condition_add_not(p->c, &no, child[0]);
+    bound b = of(p, child[0]), then = refined(p, child[1], &yes), otherwise = refined(p, child[2], &no);
+    join(&b, &then, n);
+    join(&b, &otherwise, n);
+    return b;
+}
+
+/* One operand does not count where the other decides: 0 in a product, false in `and`, true in `or`. */
+static bound pair(prover *p, node n, node_view v) {
+    node child[2]         = {v.child[0], v.child[1]};
+    condition_set when[2] = {{0}, {0}};
+    for (unsigned i = 0; i < 2; i++)
+        if (v.op == NODE_MUL || (v.op == NODE_DIV && i == 1))
+            when[i] = *condition_support(p->c, child[1 - i]);
+        else if (v.op == NODE_AND && condition_is_pure(p->c, child[1 - i]))
+            condition_add(p->c, &when[i], child[1 - i]);
+        else if (v.op == NODE_OR && condition_is_pure(p->c, child[1 - i]))
+            condition_add_not(p->c, &when[i], child[1 - i]);
+    bound b = refined(p, child[0], &when[0]), other = refined(p, child[1], &when[1]);
+    join(&b, &other, n);
+    return b;
+}
+
+static void evaluate(prover *p, node n);
+
+static bound scan(prover *p, node n, node_view v) {
+    node previous = p->previous[v.scan_label], init = v.child[0], body = v.child[1];
+    bound before = of(p, init), after = {0};
+    if (!previous)
+        return (bound){.count = 1, .item = {{.cause = n}}};
+    for (unsigned round = 0;; round++) {
+        bound found = before;
+        bool grew   = false;
+        keep(p, previous, &before);
+        for (node k = previous + 1; k < n; k++)
+            evaluate(p, k);
+        after = of(p, body);
+        for (unsigned i = 0; i < after.count; i++) {
+            atom a = after.item[i];
+            for (unsigned k = 0; k < a.count; k++)
+                if (a.item[k].index == v.scan_index)
+                    a.item[k].constant += v.reverse ? 1 : -1;
+            bool known = false;
+            for (unsigned k = 0; k < before.count && !known; k++)
+                known = at_most(&a, &before.item[k]);
+            if (known)
+                continue;
+            if (round >= WIDEN_AFTER) { /* it grows from step to step */
+                a.count = 0;
+                a.cause = n;
+            }
+            grew |= join_atom(&found, &a, n);
+        }
+        if (!grew)
+            return after;
+        if (round == SCAN_ROUNDS || p->steps > STEP_LIMIT)
+            return (bound){.count = 1, .item = {{.cause = n}}};
+        before = found;
+    }
+}
+
+static void evaluate(prover *p, node n) {
+    node_view v = graph_view(p->g, n);
+    bound b     = {0};
+    bool any    = v.op == NODE_TENSOR;
+    p->steps++;
+    for (unsigned i = 0; i < v.child_count && !any; i++)
+        any = p->bound[v.child[i]] != NULL;
+    if (v.op == NODE_PREVIOUS || v.op == NODE_INVALID || p->steps > STEP_LIMIT)
+        return;
+    if (!any) {
+        keep(p, n, &b);
+        return;
+    }
+    switch (v.op) {
+    case NODE_TENSOR:
+        if (graph_tensor(p->g, v.tensor)->kind == TENSOR_INPUT && v.free >> p->time & 1)
+            b = (bound){.count = 1, .item = {{.count = 1, .item = {{p->time, 0}}, .tensor = v.tensor}}};
+        break;
+    case NODE_REDUCE:
+        b = reduce(p, n, v);
+        break;
+    case NODE_GATHER:
+        b = gather(p, n, v);
+        break;
+    case NODE_TOPK:
+        b = topk(p, n, v);
+        break;
+    case NODE_SCAN:
+        b = scan(p, n, v);
+        break;
+    case NODE_SELECT:
+        b = select_bound(p, n, v);
+        break;
+    case NODE_MUL:
+    case NODE_DIV:
+    case NODE_AND:
+    case NODE_OR:
+        b = pair(p, n, v);
+        break;
+    default:
+        for (unsigned i = 0; i < v.child_count; i++)
+            join(&b, p->bound[graph_view(p->g, n).child[i]], n);
+        if (!graph_op_is_pointwise(v.op)) /* nothing is known about it */
+            b = (bound){.count = 1, .item = {{.cause = n, .tensor = b.item[0].tensor}}};
+    }
+    keep(p, n, &b);
+}
+
+index_id causality_time(const graph *g) {
+    index_id declared = graph_causal(g);
+    if (declared != GRAPH_INDICES)
+        return declared;
+    for (unsigned i = 0; i < graph_index_count(g); i++) {
+        bool input = false, result = false;
+        if (strcmp(graph_index_name(g, (index_id)i), "t") != 0)
+            continue;
+        for (uint32_t k = 0; k < graph_tensor_count(g); k++)
+            for (unsigned r = 0; r < graph_tensor(g, k)->rank; r++)
+                input |= graph_tensor(g, k)->kind == TENSOR_INPUT && graph_tensor(g, k)->index[r] == i;
+        for (uint32_t k = 0; k < graph_output_count(g); k++)
+            for (unsigned r = 0; r < graph_output(g, k)->rank; r++)
+                result |= graph_output(g, k)->kind == OUTPUT_VALUE && graph_output(g, k)->index[r] == i;
+        if (input && result)
+            return (index_id)i;
+    }
+    return GRAPH_INDICES;
+}
+
+/* Is every atom of the output at most the output's own time? */
+static bool judge(const prover *p, uint32_t number, causality *result) {
+    bound b = of(p, graph_output(p->g, number)->node);
+    for (unsigned i = 0; i < b.count; i++) {
+        const atom *a = &b.item[i];
+        bool good     = false;
+        for (unsigned k = 0; k < a->count; k++)
+            good |= a->item[k].constant <= 0 && (a->item[k].index == p->time || a->item[k].index == GRAPH_INDICES);
+        if (good)
+            continue;
+        *result = (causality){.kind = CAUSALITY_UNPROVED, .output = number, .tensor = a->tensor, .culprit = a->cause};
+        return false;
+    }
+    return true;
+}
+
+causality causality_prove(graph *g, index_id time) {
+    causality result = {.kind = CAUSALITY_NO_TIME};
+    if (time >= GRAPH_INDICES)
+        return result;
+    prover p        = {.g = g, .c = conditions_new(g), .time = time, .nodes = graph_node_count(g)};
+    uint32_t labels = 0;
+    p.bound         = enough(calloc(p.nodes + 1, sizeof *p.bound));
+    for (node n = 1; n <= p.nodes; n++)
+        if (graph_view(g, n).op == NODE_PREVIOUS && graph_view(g, n).scan_label >= labels)
+            labels = graph_view(g, n).scan_label + 1;
+    p.previous = enough(calloc((size_t)labels + 1, sizeof *p.previous));
+    for (node n = 1; n <= p.nodes; n++)
+        if (graph_view(g, n).op == NODE_PREVIOUS)
+            p.previous[graph_view(g, n).scan_label] = n;
+    for (node n = 1; n <= p.nodes; n++)
+        evaluate(&p, n);
+    for (uint32_t i = 0; i < graph_output_count(g) && result.kind != CAUSALITY_UNPROVED; i++) {
+        const output *o = graph_output(g, i);
+        for (unsigned r = 0; r < o->rank && result.kind != CAUSALITY_UNPROVED; r++)
+            if (o->kind == OUTPUT_VALUE && o->index[r] == time && judge(&p, i, &result))
+                result.kind = CAUSALITY_PROVED;
+    }
+    if (p.steps > STEP_LIMIT && result.kind == CAUSALITY_PROVED)
+        result = (causality){.kind = CAUSALITY_UNPROVED};
+    for (node n = 1; n <= p.nodes; n++)
+        free(p.bound[n]);
+    free(p.bound);
+    free(p.previous);
+    conditions_free(p.c);
+    return result;
+}
