@@ -1,11 +1,13 @@
 /* attnc, the compiler's main program. */
 #include "compile.h"
 #include "derive.h"
+#include "draw.h"
 #include "elaborate.h"
 #include "gradcheck.h"
 #include "initialise.h"
 #include "interpret.h"
 #include "npy.h"
+#include "report.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -24,15 +26,21 @@ typedef struct settings {
     size_t binding_count;
     uint64_t seed;
     double tolerance;
-    bool backward, machine, compare, training, json;
+    bool backward, machine, compare, training;
+    bool report, json, verbose; /* report_run */
+    const char *variable;
+    char *const *specs;
+    size_t spec_count;
 } settings;
 
 static const char help[] =
     "Usage: attnc SPEC [-o FILE] [OPTION]...          compile a mechanism\n"
     "       attnc run SPEC [OPTION]...                compute it on random inputs\n"
     "       attnc check-grad SPEC [OPTION]...         check its gradients by finite differences\n"
+    "       attnc --report SPEC... [OPTION]...        parameters, FLOPs, bytes and causality, without running it\n"
     "\n"
-    "  -o, --output=FILE      write FILE.o, .so, .ll or .s, and a C header beside it\n"
+    "  -o, --output=FILE      write FILE.o, .so, .ll or .s, and a C header beside it;\n"
+    "                         or a picture of the definitions, FILE.svg or .dot\n"
     "      --variant=NAME     a variant of the spec\n"
     "  -D, --define=NAME=X    set a size or a number of the spec\n"
     "      --size=A=1,B=2     the same for several\n"
@@ -45,7 +53,9 @@ static const char help[] =
     "      --compare          run: both, and their largest relative difference\n"
     "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
     "      --library=DIR      look for includes here too\n"
-    "      --json             messages as JSON on standard output\n"
+    "      --json             messages as JSON on standard output; with --report the report\n"
+    "      --verbose          report: a block for each variant\n"
+    "      --in=SIZE          report: formulas in this size instead of the length of time\n"
     "      --help, --version\n"
     "\n"
     "Exit status: 0 done; 1 the input is wrong; 2 usage; 3 the environment (a file, the disk, memory).\n";
@@ -86,7 +96,10 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         COMPARE,
         TOLERANCE,
         LIBRARY,
+        REPORT,
         JSON,
+        VERBOSE,
+        IN,
         HELP,
         VERSION
     };
@@ -103,7 +116,10 @@ static int parse_arguments(settings *s, int argc, char **argv) {
                                             {"compare", 0, NULL, COMPARE},
                                             {"tolerance", 1, NULL, TOLERANCE},
                                             {"library", 1, NULL, LIBRARY},
+                                            {"report", 0, NULL, REPORT},
                                             {"json", 0, NULL, JSON},
+                                            {"verbose", 0, NULL, VERBOSE},
+                                            {"in", 1, NULL, IN},
                                             {"help", 0, NULL, HELP},
                                             {"version", 0, NULL, VERSION},
                                             {NULL, 0, NULL, 0}};
@@ -153,8 +169,17 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         case LIBRARY:
             s->library = optarg;
             break;
+        case REPORT:
+            s->report = true;
+            break;
         case JSON:
             s->json = true;
+            break;
+        case VERBOSE:
+            s->verbose = true;
+            break;
+        case IN:
+            s->variable = optarg;
             break;
         case HELP:
             fputs(help, stdout);
@@ -175,7 +200,11 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         s->command = CHECK_GRAD;
     if (s->command != COMPILE)
         optind++, rest--;
-    if (rest != 1)
+    s->specs      = argv + optind;
+    s->spec_count = (size_t)(rest > 0 ? rest : 0);
+    if (s->report && s->command != COMPILE)
+        return usage("--report goes without", s->command == RUN ? "run" : "check-grad");
+    if (rest < 1 || (rest != 1 && !s->report))
         return usage(rest < 1 ? "no spec was given" : "more than one spec was given:",
                      rest < 1 ? NULL : argv[optind + 1]);
     s->spec_path = argv[optind];
@@ -385,6 +414,12 @@ static int compile(settings *s, graph *g, const char *name, const char *comment)
     }
     if (!s->output)
         return EXIT_DONE;
+    if (draw_is_picture(s->output)) {
+        if (draw_to_file(g, name, s->output, error, sizeof error))
+            return EXIT_DONE;
+        fprintf(stderr, "attnc: %s\n", error);
+        return EXIT_ENVIRONMENT;
+    }
     static const struct {
         const char *ending;
         artifact kind;
@@ -398,7 +433,7 @@ static int compile(settings *s, graph *g, const char *name, const char *comment)
         fprintf(stderr, "attnc: %s\n", error);
         return EXIT_ENVIRONMENT;
     }
-    return usage("-o takes a name ending in .o, .so, .ll or .s, not", s->output);
+    return usage("-o takes a name ending in .o, .so, .ll, .s, .svg or .dot, not", s->output);
 }
 
 static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
@@ -439,6 +474,24 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     return compile(s, g, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
 }
 
+static int report(settings *s) {
+    report_options options = {.spec       = s->specs,
+                              .spec_count = s->spec_count,
+                              .library    = s->library,
+                              .variable   = s->variable,
+                              .output     = s->output,
+                              .how        = {.variant       = s->variant,
+                                             .bindings      = s->bindings,
+                                             .binding_count = s->binding_count,
+                                             .training      = s->training},
+                              .json       = s->json,
+                              .verbose    = s->verbose};
+    int status             = report_run(&options);
+    for (size_t i = 0; i < s->binding_count; i++)
+        free((char *)s->bindings[i].name);
+    return status;
+}
+
 int main(int argc, char **argv) {
     settings s = {.seed = 1};
     int status = parse_arguments(&s, argc, argv);
@@ -447,6 +500,8 @@ int main(int argc, char **argv) {
     const char *unknown = NULL;
     if (!known_stages(&s, &unknown))
         return usage("--dump knows ast, graph, grad, schedule and llvm, not", unknown);
+    if (s.report)
+        return report(&s);
     if (s.json && (s.dump || s.command != COMPILE))
         return usage("--json checks or compiles a spec, without --dump, run and check-grad", NULL);
     diagnostics d = {.stream = stderr};
