@@ -281,15 +281,38 @@ static bool bound_holds(cases *c, bool upper) {
     return c->rows > rows && refuted(c);
 }
 
-bool cases_prove(const question *q) {
+static cases *open_cases(const question *q) {
     cases *c       = prove_memory(sizeof *c);
     c->question    = q;
     c->g           = q->g;
     c->work        = *q->work;
     c->elimination = elimination_new();
-    bool holds     = bound_holds(c, false) && bound_holds(c, true);
-    *q->work       = c->work + UNKNOWNS * UNKNOWNS;
+    begin(c);
+    return c;
+}
+
+static void close_cases(cases *c) {
+    *c->question->work = c->work + UNKNOWNS * UNKNOWNS;
     elimination_free(c->elimination);
     free(c);
+}
+
+bool cases_prove(const question *q) {
+    cases *c   = open_cases(q);
+    bool holds = bound_holds(c, false) && bound_holds(c, true);
+    close_cases(c);
     return holds;
+}
+
+range cases_range(const question *q) {
+    form target;
+    range all     = {INT64_MIN, INT64_MAX};
+    cases *c      = open_cases(q);
+    bool possible = true;
+    for (unsigned i = 0; i < q->fact_count && possible; i++)
+        possible = cases_assume(c, q->fact[i], true, 0);
+    if (possible && !contradicts(c) && cases_linear(c, q->target, 0, &target) && !contradicts(c))
+        all = form_range(&target, c->bound, c->unknowns);
+    close_cases(c);
+    return all;
 }

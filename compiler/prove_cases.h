@@ -5,15 +5,16 @@
 #include "prove_internal.h"
 
 enum {
-    SCOPES     = 24,
-    LITERALS   = 96,
-    CHOICES    = 64,
-    DIVISIONS  = 32,
-    NESTING    = 200, /* of expressions */
-    CASES      = 600,
-    SIGNS      = 16, /* of factors looked for */
-    WORK       = 4000000,
-    NO_UNKNOWN = -1
+    SCOPES       = 24,
+    LITERALS     = 96,
+    CHOICES      = 64,
+    DIVISIONS    = 32,
+    NESTING      = 200, /* of expressions */
+    CASES        = 600,
+    SIGNS        = 16, /* of factors looked for */
+    WORK         = 4000000,
+    SCANS_WITHIN = 2, /* one another, whose states get bounds */
+    NO_UNKNOWN   = -1
 };
 
 /* Reductions bind indices: a name means the variable of the innermost scope that binds it; scope 0 is outermost. */

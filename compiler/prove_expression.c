@@ -110,6 +110,19 @@ static bool quotient(cases *c, form f, int64_t divisor, form *out) {
     return form_add(out, &one, 1, c->unknowns);
 }
 
+/* A remainder whose form does not show its bounds gets an unknown that has them. */
+static void show_bounds(cases *c, node n, unsigned s, range bound, form *remainder) {
+    range shown = range_of(c, remainder);
+    if (shown.low >= bound.low && shown.high <= bound.high)
+        return;
+    int u = cases_unknown(c, n, s, bound);
+    if (u == NO_UNKNOWN)
+        return;
+    form named = unknown_form((unsigned)u);
+    cases_relate(c, remainder, &named, -1, 0, true);
+    *remainder = named;
+}
+
 static bool divide(cases *c, node n, node_view v, unsigned s, form *out) {
     form a, b;
     node left = v.child[0], right = v.child[1];
@@ -125,8 +138,12 @@ static bool divide(cases *c, node n, node_view v, unsigned s, form *out) {
         }
         if (quotient(c, f, divisor.low < 0 ? -divisor.low : divisor.low, &q)) {
             *out = v.op == NODE_DIV ? q : a;
-            if (v.op == NODE_DIV || form_add(out, &q, -divisor.low, c->unknowns))
+            if (v.op == NODE_DIV)
                 return true;
+            if (form_add(out, &q, -divisor.low, c->unknowns)) {
+                show_bounds(c, n, s, range_apply(NODE_MOD, all, divisor, divisor, false), out);
+                return true;
+            }
         }
     }
     int u = cases_unknown(c, n, s, range_apply(v.op, all, divisor, divisor, left == right));
@@ -292,10 +309,62 @@ static bool reduction_value(cases *c, node n, node_view v, unsigned s, form *out
     return true;
 }
 
+/* The state that a scan's body reads; NODE_NONE where it reads none. Handles of children are lower. */
+static node state_before(const graph *g, node scan) {
+    uint32_t label = graph_view(g, scan).scan_label;
+    for (node k = scan; k-- > 1;) {
+        node_view v = graph_view(g, k);
+        if (v.op == NODE_PREVIOUS && v.scan_label == label)
+            return k;
+    }
+    return NODE_NONE;
+}
+
+/* The state after a step, where the one before is within `before`. */
+static range after_step(cases *c, node body, node previous, range before) {
+    graph *g     = c->g;
+    node fact[2] = {graph_bool(g, true), graph_bool(g, true)};
+    if (before.low != INT64_MIN)
+        fact[0] = graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, before.low), previous, NODE_NONE);
+    if (before.high != INT64_MAX)
+        fact[1] = graph_pointwise(g, NODE_LESS_EQUAL, previous, graph_int(g, before.high), NODE_NONE);
+    question q = {.g = g, .target = body, .fact = fact, .fact_count = 2, .depth = c->question->depth + 1};
+    q.work     = &c->work;
+    return cases_range(&q);
+}
+
+/* Bounds that hold before the first step and stay: those of the state after it, if a step keeps them; else those of the
+ * first state that a step keeps, then what a step makes of these. */
+static range scan_range(cases *c, node n, node_view v) {
+    node init = v.child[0], body = v.child[1], previous = state_before(c->g, n);
+    question q = {.g = c->g, .target = init, .depth = c->question->depth + 1, .work = &c->work};
+    if (c->question->depth >= SCANS_WITHIN)
+        return anything;
+    range first = cases_range(&q);
+    if (!previous)
+        return range_join(first, after_step(c, body, body, anything));
+    range once  = range_join(first, after_step(c, body, previous, first));
+    range twice = after_step(c, body, previous, once);
+    if (twice.low >= once.low && twice.high <= once.high)
+        return once;
+    range kept = {once.low < first.low ? INT64_MIN : first.low, once.high > first.high ? INT64_MAX : first.high};
+    for (unsigned i = 0; i < 2; i++) { /* `kept` is wide enough at first; it may come closer */
+        range next = range_join(first, after_step(c, body, previous, kept));
+        if (next.low < kept.low || next.high > kept.high)
+            return anything;
+        kept = next;
+    }
+    return kept;
+}
+
 static bool read_value(cases *c, node n, node_view v, unsigned s, form *out) {
     node_view body = v.op == NODE_GATHER ? graph_view(c->g, v.child[0]) : v;
     if (body.op == NODE_TENSOR)
         return as_unknown(c, n, s, (range){0, graph_tensor(c->g, body.tensor)->below - 1}, out);
+    if (v.op == NODE_SCAN)
+        return as_unknown(c, n, s, scan_range(c, n, v), out);
+    if (body.op == NODE_SCAN) /* a read outside is 0 */
+        return as_unknown(c, n, s, range_join(scan_range(c, v.child[0], body), (range){0, 0}), out);
     node pushed = v.op == NODE_GATHER ? gather_pushed(c->g, n) : NODE_NONE;
     return pushed ? cases_linear(c, pushed, s, out) : as_unknown(c, n, s, anything, out);
 }

@@ -62,6 +62,7 @@ typedef struct question {
 } question;
 
 bool cases_prove(const question *q);               /* by cases and linear arithmetic; false: not proven */
+range cases_range(const question *q);              /* of an INT target under the facts; quick and wide */
 proof search_prove(const question *q, witness *w); /* by dividing the space of what it depends on */
 proof question_answer(const question *q, witness *w);
 bool question_inhabited(const question *q, index_set vars, node domain); /* under the facts of q; no search */

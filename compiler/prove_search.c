@@ -122,7 +122,7 @@ static unsigned translate_index(search *s, node n, unsigned f) {
 static unsigned translate_read(search *s, node n, node_view v, unsigned f) {
     node_view body  = v.op == NODE_GATHER ? graph_view(s->g, v.child[0]) : v;
     const tensor *t = graph_tensor(s->g, body.tensor);
-    range full      = {0, t->type == TYPE_BOOL ? 1 : t->below - 1};
+    range full      = {0, t->type == TYPE_BOOL ? 1 : t->below > 0 ? t->below - 1 : 0};
     variable r = {.kind = f ? UNCERTAIN : DATA, .full = full, .is_read = true, .tensor = body.tensor, .rank = t->rank};
     for (unsigned i = 0; i < t->rank && f == 0; i++) {
         node at = graph_index_value(s->g, t->index[i]);
@@ -576,7 +576,7 @@ static void prepare(search *s) {
             add_variable(s, (variable){.kind  = FREE_INDEX,
                                        .full  = {0, graph_index_extent(s->g, (index_id)i) - 1},
                                        .index = (index_id)i});
-    s->overflow |= q->fact_count > ROOTS;
+    s->overflow |= q->fact_count > ROOTS || graph_space(s->g, free) == 0;
     for (unsigned i = 0; i < q->fact_count && !s->overflow; i++)
         s->root[s->roots++] = translate(s, q->fact[i], 0);
     if (!s->overflow)

@@ -386,6 +386,49 @@ static void reductions(void **state) {
         PROOF_HOLDS);
 }
 
+static node scan_of(node init, node (*step)(node before, node t), node t) {
+    index_id t_id = over("t", 64);
+    node before   = graph_previous(g, t_id, false, 0, TYPE_INT);
+    return graph_scan(g, before, init, step(before, t));
+}
+
+static node last_marked(node before, node t) {
+    node marks = tensor_of("marks", TYPE_INT, 2, 1, over("t", 64), 0);
+    return graph_select(g, equal(marks, number(1)), t, before);
+}
+
+static node counted(node before, node t) {
+    (void)t;
+    return two(NODE_MINIMUM, plus(before, number(1)), number(31));
+}
+
+static node walked(node before, node t) {
+    return modulo(plus(before, t), number(10));
+}
+
+static node added(node before, node t) {
+    return plus(before, t);
+}
+
+/* The state of an integer recurrence is within bounds that every step keeps. */
+static void recurrences(void **state) {
+    (void)state;
+    node t = at("t", 64), position = scan_of(number(0), last_marked, t), count = scan_of(number(0), counted, t);
+    witness w;
+    holds(position, 64, NODE_NONE, NODE_NONE);
+    holds(count, 32, NODE_NONE, NODE_NONE);
+    holds(scan_of(number(3), walked, t), 10, NODE_NONE, NODE_NONE);
+    assert_int_not_equal(access_under(count, 31, NODE_NONE, NODE_NONE, &w), PROOF_HOLDS);
+    assert_int_not_equal(access_under(position, 63, NODE_NONE, NODE_NONE, &w), PROOF_HOLDS);
+    assert_int_not_equal(access_under(scan_of(number(-1), last_marked, t), 64, NODE_NONE, NODE_NONE, &w), PROOF_HOLDS);
+    node sum = scan_of(number(0), added, t);
+    assert_int_not_equal(access_under(sum, 2000, NODE_NONE, NODE_NONE, &w), PROOF_HOLDS);
+    holds(plus(sum, number(1)), INT64_MAX, at_most(sum, number(5)), NODE_NONE);
+    node back     = minus(t, number(1)); /* the state one step earlier */
+    index_id t_id = over("t", 64);
+    holds(graph_gather(g, count, 1, &t_id, &back), 32, NODE_NONE, NODE_NONE);
+}
+
 static proof inhabited(index_set vars, node domain, node fact, witness *w) {
     double since = now();
     proof answer = prove_inhabited(g, vars, domain, &fact, fact ? 1 : 0, w);
@@ -798,6 +841,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(large, begin, end),
         cmocka_unit_test_setup_teardown(data, begin, end),
         cmocka_unit_test_setup_teardown(reductions, begin, end),
+        cmocka_unit_test_setup_teardown(recurrences, begin, end),
         cmocka_unit_test_setup_teardown(domains, begin, end),
         cmocka_unit_test_setup_teardown(bounded_time, begin, end),
         cmocka_unit_test_setup_teardown(random_systems, begin, end),
