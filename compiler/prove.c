@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CANDIDATES = 24, DEPTH = 2, ATTEMPTS = 48, CONJUNCTS = 32 };
+enum { CANDIDATES = 24, DEPTH = 2, ATTEMPTS = 48, CONJUNCTS = 32, SMALL = 4000, VISITS = 400 };
 
 void *prove_memory(size_t size) {
     void *memory = malloc(size);
@@ -18,6 +18,23 @@ void *prove_memory(size_t size) {
 
 static index_set bit(index_id i) {
     return (index_set)1 << i;
+}
+
+/* Is n small when its shared parts are written out, as a substitution does? Counts down `left`. */
+static bool is_small(const graph *g, node n, unsigned *left) {
+    node_view v = graph_view(g, n);
+    if (*left == 0)
+        return false;
+    --*left;
+    for (unsigned i = 0; i < v.child_count; i++)
+        if (!is_small(g, v.child[i], left))
+            return false;
+    return true;
+}
+
+static bool may_substitute(const graph *g, node n) {
+    unsigned left = SMALL;
+    return is_small(g, n, &left);
 }
 
 /* Gathers */
@@ -73,7 +90,7 @@ node gather_pushed(graph *g, node n) {
     node_view v    = graph_view(g, n);
     node body      = v.child[0];
     substitution s = substitution_of(g, n);
-    node pushed    = push_into(g, body, &s);
+    node pushed    = may_substitute(g, body) ? push_into(g, body, &s) : NODE_NONE;
     if (!pushed)
         return NODE_NONE;
     node inside = gather_in_range(g, n);
@@ -85,7 +102,7 @@ node gather_pushed(graph *g, node n) {
 typedef struct candidates {
     graph *g;
     index_id index;
-    unsigned count;
+    unsigned count, visits;
     node value[CANDIDATES];
 } candidates;
 
@@ -136,8 +153,9 @@ static void solve(candidates *c, node side, node other, unsigned nesting) {
 
 static void propose_from(candidates *c, node n, unsigned nesting) {
     node_view v = graph_view(c->g, n);
-    if (!(v.free & bit(c->index)) || nesting > 24 || v.child_count == 0)
+    if (!(v.free & bit(c->index)) || nesting > 24 || v.child_count == 0 || c->visits >= VISITS)
         return;
+    c->visits++;
     node a = v.child[0], b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     if (v.op == NODE_LESS || v.op == NODE_LESS_EQUAL || v.op == NODE_EQUAL) {
         bool a_has = graph_view(c->g, a).free & bit(c->index), b_has = graph_view(c->g, b).free & bit(c->index);
@@ -261,7 +279,7 @@ bool question_inhabited(const question *q, index_set vars, node domain) {
         domain = without_selection(q, vars, domain);
     }
     unsigned attempts = ATTEMPTS;
-    return some_point(q, vars, domain, &attempts);
+    return may_substitute(g, domain) && some_point(q, vars, domain, &attempts);
 }
 
 proof question_answer(const question *q, witness *w) {
