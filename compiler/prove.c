@@ -20,6 +20,12 @@ static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
+range read_range(const graph *g, uint32_t number) {
+    const tensor *t = graph_tensor(g, number);
+    int64_t highest = t->type == TYPE_BOOL ? 1 : t->below - 1;
+    return (range){0, highest < 0 ? 0 : highest};
+}
+
 /* Is n small when its shared parts are written out, as a substitution does? Counts down `left`. */
 static bool is_small(const graph *g, node n, unsigned *left) {
     node_view v = graph_view(g, n);
@@ -282,7 +288,7 @@ bool question_inhabited(const question *q, index_set vars, node domain) {
     return may_substitute(g, domain) && some_point(q, vars, domain, &attempts);
 }
 
-proof question_answer(const question *q, witness *w) {
+static proof question_answer(const question *q, witness *w) {
     return cases_prove(q) ? PROOF_HOLDS : search_prove(q, w);
 }
 

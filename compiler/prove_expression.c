@@ -360,7 +360,7 @@ static range scan_range(cases *c, node n, node_view v) {
 static bool read_value(cases *c, node n, node_view v, unsigned s, form *out) {
     node_view body = v.op == NODE_GATHER ? graph_view(c->g, v.child[0]) : v;
     if (body.op == NODE_TENSOR)
-        return as_unknown(c, n, s, (range){0, graph_tensor(c->g, body.tensor)->below - 1}, out);
+        return as_unknown(c, n, s, read_range(c->g, body.tensor), out);
     if (v.op == NODE_SCAN)
         return as_unknown(c, n, s, scan_range(c, n, v), out);
     if (body.op == NODE_SCAN) /* a read outside is 0 */

@@ -13,10 +13,8 @@ typedef struct range {
 bool range_is_point(range a);
 range range_join(range a, range b);
 range range_add(range a, range b);
-range range_negate(range a);
 range range_multiply(range a, range b);
 range range_divide(range a, range b); /* towards minus infinity; no bound where the divisor may be 0 */
-range range_less(range a, range b);
 /* A pointwise operation on INT and BOOL operands; `same`: the first two are one expression. */
 range range_apply(node_op op, range a, range b, range c, bool same);
 
@@ -64,7 +62,6 @@ typedef struct question {
 bool cases_prove(const question *q);               /* by cases and linear arithmetic; false: not proven */
 range cases_range(const question *q);              /* of an INT target under the facts; quick and wide */
 proof search_prove(const question *q, witness *w); /* by dividing the space of what it depends on */
-proof question_answer(const question *q, witness *w);
 bool question_inhabited(const question *q, index_set vars, node domain); /* under the facts of q; no search */
 
 /* A GATHER's body with the expressions put in, under the condition that they are in range: SELECT(in range, body, 0),
@@ -72,6 +69,8 @@ bool question_inhabited(const question *q, index_set vars, node domain); /* unde
 node gather_pushed(graph *g, node n);
 /* The condition that the expressions of a GATHER are in range. */
 node gather_in_range(graph *g, node n);
+
+range read_range(const graph *g, uint32_t number); /* of a read of an INT or BOOL tensor, also outside, where it is 0 */
 
 void *prove_memory(size_t size); /* not cleared; ends the process where there is none */
 #endif

@@ -44,7 +44,7 @@ static int64_t negate_bound(int64_t a) {
     return a == INT64_MIN ? INT64_MAX : a == INT64_MAX ? INT64_MIN : -a;
 }
 
-range range_negate(range a) {
+static range range_negate(range a) {
     return (range){negate_bound(a.high), negate_bound(a.low)};
 }
 
@@ -104,7 +104,7 @@ static range modulo(range a, range b) {
     return (range){0, a.low >= 0 ? smaller(high, a.high) : high};
 }
 
-range range_less(range a, range b) {
+static range range_less(range a, range b) {
     if (a.high < b.low)
         return yes;
     return a.low >= b.high && a.low != INT64_MIN && b.high != INT64_MAX ? no : either;

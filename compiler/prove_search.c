@@ -122,7 +122,7 @@ static unsigned translate_index(search *s, node n, unsigned f) {
 static unsigned translate_read(search *s, node n, node_view v, unsigned f) {
     node_view body  = v.op == NODE_GATHER ? graph_view(s->g, v.child[0]) : v;
     const tensor *t = graph_tensor(s->g, body.tensor);
-    range full      = {0, t->type == TYPE_BOOL ? 1 : t->below > 0 ? t->below - 1 : 0};
+    range full      = read_range(s->g, body.tensor);
     variable r = {.kind = f ? UNCERTAIN : DATA, .full = full, .is_read = true, .tensor = body.tensor, .rank = t->rank};
     for (unsigned i = 0; i < t->rank && f == 0; i++) {
         node at = graph_index_value(s->g, t->index[i]);
