@@ -1,4 +1,5 @@
 /* attnc, the compiler's main program. */
+#include "causality.h"
 #include "compile.h"
 #include "derive.h"
 #include "draw.h"
@@ -446,9 +447,17 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     }
     if (wants(s, "ast"))
         spec_print(mechanism, stdout);
-    elaboration how = {
-        .variant = s->variant, .bindings = s->bindings, .binding_count = s->binding_count, .training = s->training};
-    if (!elaborate_mechanism(g, mechanism, &how, d))
+    origins places  = {0};
+    elaboration how = {.variant       = s->variant,
+                       .bindings      = s->bindings,
+                       .binding_count = s->binding_count,
+                       .training      = s->training,
+                       .origins       = &places};
+    bool right      = elaborate_mechanism(g, mechanism, &how, d);
+    if (right)
+        causality_warn(g, mechanism, &how, d);
+    elaborate_origins_free(&places);
+    if (!right)
         return EXIT_INPUT;
     if (wants(s, "graph"))
         graph_print(g, stdout);

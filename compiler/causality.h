@@ -38,4 +38,7 @@ bool causality_example(const graph *g, index_id time, causality *result);
 /* The proof in g, which elaborate_mechanism made of `mechanism` in this way; where it fails, the search for an example
  * at small sizes. Output, tensor and culprit are g's. */
 causality causality_check(graph *g, const spec *mechanism, const elaboration *how);
+
+/* Where the mechanism says `causal` and is not, or not provably: a warning at the place, if how->origins knows it. */
+void causality_warn(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d);
 #endif

@@ -738,7 +738,13 @@ void module_discard(module *m) {
 }
 
 bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d) {
-    module m = {.g = g, .spec = mechanism, .d = d, .training = how->training, .prefix = "", .group = "attention"};
+    module m = {.g        = g,
+                .spec     = mechanism,
+                .d        = d,
+                .training = how->training,
+                .prefix   = "",
+                .group    = "attention",
+                .origins  = how->origins};
     if (module_begin(&m, how))
         statements(&m, mechanism->statements, false);
     warn_of_unused(&m);

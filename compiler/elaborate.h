@@ -40,11 +40,20 @@ typedef struct binding {
     double value;
 } binding;
 
+/* Where in the sources nodes come from, by handle, filled while a mechanism is elaborated. Freed by
+ * elaborate_origins_free. */
+typedef struct origins {
+    span *at;
+    size_t count, room;
+} origins;
+void elaborate_origins_free(origins *o);
+
 typedef struct elaboration {
     const char *variant; /* NULL: the spec's defaults */
     const binding *bindings;
     size_t binding_count;
-    bool training; /* false: dropout(x, P) is x */
+    bool training;    /* false: dropout(x, P) is x */
+    origins *origins; /* or NULL */
 } elaboration;
 
 /* A mechanism alone: its inputs and parameters become tensors, its outputs and losses outputs.

@@ -310,6 +310,30 @@ static node chain(module *m, const tree *t, const local *scope, const trail *whe
 
 static node limited_expression(module *m, const tree *t, const local *scope, const trail *where);
 
+/* The nodes that came into being since the last time belong to this expression, of which parts have had theirs; what a
+ * function expands to comes from where it is called. */
+static void note_origins(module *m, const tree *t, const trail *where) {
+    origins *o   = m->origins;
+    size_t nodes = graph_node_count(m->g) + 1;
+    if (nodes > o->room) {
+        o->room = 2 * nodes;
+        o->at   = realloc(o->at, o->room * sizeof *o->at);
+        if (!o->at) {
+            fputs("attnc: out of memory\n", stderr);
+            exit(3);
+        }
+    }
+    while (where && where->outer)
+        where = where->outer;
+    for (; o->count < nodes; o->count++)
+        o->at[o->count] = where ? where->call : t->at;
+}
+
+void elaborate_origins_free(origins *o) {
+    free(o->at);
+    *o = (origins){0};
+}
+
 node expression(module *m, const tree *t, const local *scope, const trail *where) {
     if (m->gave_up)
         return NODE_NONE;
@@ -327,6 +351,8 @@ node expression(module *m, const tree *t, const local *scope, const trail *where
     m->nesting++;
     node n = limited_expression(m, t, scope, where);
     m->nesting--;
+    if (m->origins)
+        note_origins(m, t, where);
     return n;
 }
 

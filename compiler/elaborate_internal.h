@@ -130,6 +130,7 @@ struct module {
     unsigned failed;  /* errors in this module */
     const tree *variant;
     const tree *causal; /* its statement */
+    origins *origins;   /* or NULL */
     fact *fact;         /* innermost last */
     size_t fact_count, fact_capacity;
     bool soft_used; /* a proof needed a soft fact */
