@@ -1,6 +1,8 @@
 /* abl-run: trains the same model with each mechanism and compares. */
 #include "batches.h"
+#include "causality.h"
 #include "files.h"
+#include "report.h"
 #include "results.h"
 #include "training.h"
 
@@ -25,7 +27,8 @@ typedef struct settings {
     const char *tokenizer_file, *library;
     int layers, d_model; /* 0: the model's own */
     bool quiet;
-    uint32_t pairs; /* of the recall task */
+    uint32_t pairs;        /* of the recall task */
+    diagnostics *messages; /* one for the whole run: a warning about a spec is said once */
     run_description run;
 } settings;
 
@@ -455,14 +458,35 @@ static void prepare(const settings *s, const candidate *c, const spec *model, co
                     .seed          = run->seed};
 }
 
+/* A language model whose mechanism sees the tokens it is to predict has a loss that means nothing. */
+static void warn_of_looking_ahead(const candidate *c, const elaboration *how) {
+    FILE *nowhere = fopen("/dev/null", "w");
+    if (!nowhere)
+        return;
+    diagnostics d = {.stream = nowhere}; /* all was said when the model was checked */
+    graph *g      = graph_new();
+    char text[256];
+    if (elaborate_mechanism(g, c->s, how, &d)) {
+        causality found = causality_check(g, c->s, how);
+        report_causality(g, &found, text, sizeof text);
+        if (found.kind == CAUSALITY_REFUTED)
+            fprintf(stderr, "abl-run: warning: %s sees what it is to predict, so its loss cannot be compared (%s)\n",
+                    c->variant ? c->variant : spec_name(c->s), text);
+    }
+    graph_free(g);
+    fclose(nowhere);
+}
+
 /* A spec that is wrong is known before the first variant trains. */
 static bool check_variant(const settings *s, const candidate *c, const spec *model, const spec *optimizer) {
     prepared p;
-    diagnostics d = {.stream = stderr};
-    graph *g      = graph_new();
+    graph *g = graph_new();
     prepare(s, c, model, optimizer, &p);
-    bool ok = elaborate_model(g, model, &p.request.mechanism, &p.request.mechanism_how, 1, &p.request.model_how, &d);
+    bool ok =
+        elaborate_model(g, model, &p.request.mechanism, &p.request.mechanism_how, 1, &p.request.model_how, s->messages);
     graph_free(g);
+    if (ok)
+        warn_of_looking_ahead(c, &p.request.mechanism_how);
     return ok;
 }
 
@@ -470,9 +494,8 @@ static bool run_variant(const settings *s, const candidate *c, const spec *model
                         const batch_source *data, record *r) {
     prepared p;
     char error[512];
-    diagnostics d = {.stream = stderr};
     prepare(s, c, model, optimizer, &p);
-    training *t = training_new(&p.request, &d, error, sizeof error);
+    training *t = training_new(&p.request, s->messages, error, sizeof error);
     if (!t) {
         snprintf(r->failure, sizeof r->failure, "%.250s", error);
         return false;
@@ -614,6 +637,7 @@ int main(int argc, char **argv) {
     size_t count = 0, owned_count = 0;
     char error[512]    = "out of memory", model_path[4096], optimizer_path[4096];
     diagnostics d      = {.stream = stderr};
+    s.messages         = &d;
     batch_source *data = NULL;
     omp_set_num_threads(s.run.threads);
 
