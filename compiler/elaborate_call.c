@@ -139,6 +139,7 @@ static node extreme_call(module *m, const tree *t, const bracket *b, const trail
         module_error(m, t->at, where, NULL, "`%s` runs over one index", t->name);
         return NODE_NONE;
     }
+    warn_of_nothing(m, t, where, b->set, b->domain);
     node best = graph_reduce(m->g, r, b->set, b->domain, body);
     node hit  = graph_pointwise(m->g, NODE_EQUAL, body, best, NODE_NONE);
     node first =

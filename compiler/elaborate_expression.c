@@ -177,7 +177,10 @@ static node read_value(module *m, const tree *t, const value *bound, const local
             const recurrence *r = copy.member->group;
             before              = is_step(m, scope, a, r->over, r->reverse ? 1 : -1);
             if (!before && !is_index(m, scope, a, r->over)) {
-                module_error(m, a->at, where, NULL, "a recurrence reads its values at `%s`, or one step %s: `%s%s1`",
+                module_error(m, a->at, where,
+                             format_text(m, "for an older value add a state that keeps it: `older[…] = %s[…] from 0`",
+                                         copy.name),
+                             "a recurrence reads its values at `%s`, or one step %s: `%s%s1`",
                              graph_index_name(m->g, r->over), r->reverse ? "later" : "earlier",
                              graph_index_name(m->g, r->over), r->reverse ? "+" : "-");
                 ok = false;

@@ -86,7 +86,7 @@ void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set
         name = where->function;
         at   = where->call;
     }
-    module_warning(m, at, NULL, "its maximum there is that of no number at all, -infinity",
+    module_warning(m, at, NULL, "over nothing a maximum is -infinity, and `argmax` 0",
                    "the domain of `%s` can be empty: %sno `%s` is in it", name, where_it_fails(m, &w),
                    graph_index_name(m->g, (index_id)__builtin_ctzll(set)));
 }

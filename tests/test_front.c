@@ -1,5 +1,6 @@
 /* The front end: every spec of the repository elaborates to a graph that the verifier accepts, small specs mean what
  * the language says, and rejected ones are rejected with the messages in tests/bad. */
+#include "causality.h"
 #include "elaborate.h"
 #include "interpret.h"
 
@@ -525,7 +526,12 @@ static void reject(const char *path, diagnostics *d) {
             g, &(output){.name = "gradient.w", .kind = OUTPUT_GRADIENT, .tensor = n, .node = graph_tensor(g, n)->node});
         ok = elaborate_optimizer(g, s, &(elaboration){0}, d);
     } else {
-        ok = elaborate_mechanism(g, s, &(elaboration){.training = true}, d);
+        origins places  = {0};
+        elaboration how = {.training = true, .origins = &places};
+        ok              = elaborate_mechanism(g, s, &how, d);
+        if (ok)
+            causality_warn(g, s, &how, d);
+        elaborate_origins_free(&places);
     }
     if (ok && d->warnings == 0)
         fail_msg("%s was accepted", path);
