@@ -1,7 +1,8 @@
 /* The proof of causality, by abstract interpretation: for every node, how late an input can be that its value depends
- * on. A bound is the latest of some atoms; an atom is at most each of its alternatives, index + constant. What
- * restricts an index (a domain, a choice, a mask in a product) gives the atoms in that index further alternatives;
- * reducing over an index takes the alternatives in it away. A scan's state is a fixed point. */
+ * on. A bound is the latest of some atoms; an atom is at most each of its alternatives, which are linear in indices.
+ * What restricts an index (a domain, a choice, a mask in a product) gives further alternatives: a form plus a multiple
+ * of what is not negative is no smaller. Reducing over an index takes it out of the alternatives at its worst. A scan's
+ * state is a fixed point. */
 #include "causality.h"
 
 #include "condition.h"
@@ -9,17 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALTERNATIVES = 8, ATOMS = 12, ROUNDS = 4, SCAN_ROUNDS = 8, WIDEN_AFTER = 3, EXPRESSION_DEPTH = 8 };
+enum { ALTERNATIVES = 10, ATOMS = 10, SCAN_ROUNDS = 8, WIDEN_AFTER = 3, EXPRESSION_DEPTH = 8 };
 static const uint64_t STEP_LIMIT = 2000000;
-
-typedef struct alternative {
-    index_id index; /* GRAPH_INDICES: none, the constant alone */
-    int64_t constant;
-} alternative;
 
 typedef struct atom { /* the minimum; without alternatives: any time */
     unsigned count;
-    alternative item[ALTERNATIVES];
+    linear item[ALTERNATIVES];
     node cause;
     uint32_t tensor;
 } atom;
@@ -49,22 +45,22 @@ static void *enough(void *memory) {
 
 /* Atoms */
 
-static void also_at_most(atom *a, index_id index, int64_t constant) {
+static void also_at_most(atom *a, const linear *form) {
     for (unsigned i = 0; i < a->count; i++)
-        if (a->item[i].index == index) {
-            if (constant < a->item[i].constant)
-                a->item[i].constant = constant;
+        if (linear_same_terms(&a->item[i], form)) {
+            if (form->constant < a->item[i].constant)
+                a->item[i].constant = form->constant;
             return;
         }
     if (a->count < ALTERNATIVES)
-        a->item[a->count++] = (alternative){index, constant};
+        a->item[a->count++] = *form;
 }
 
 static bool at_most(const atom *a, const atom *b) {
     for (unsigned k = 0; k < b->count; k++) {
         bool found = false;
         for (unsigned i = 0; i < a->count && !found; i++)
-            found = a->item[i].index == b->item[k].index && a->item[i].constant <= b->item[k].constant;
+            found = linear_same_terms(&a->item[i], &b->item[k]) && a->item[i].constant <= b->item[k].constant;
         if (!found)
             return false;
     }
@@ -74,7 +70,7 @@ static bool at_most(const atom *a, const atom *b) {
 static unsigned indexed(const atom *a) {
     unsigned n = 0;
     for (unsigned i = 0; i < a->count; i++)
-        n += a->item[i].index != GRAPH_INDICES;
+        n += a->item[i].count != 0;
     return n;
 }
 
@@ -102,59 +98,57 @@ static void join(bound *b, const bound *more, node here) {
         join_atom(b, &more->item[i], here);
 }
 
-/* index <= each alternative that the linear conjuncts give it. */
-static void bounded_by(const graph *g, const condition_set *set, index_id index, atom *out) {
-    for (unsigned i = 0; i < set->count; i++) {
-        if (set->item[i].kind != CONDITION_LINEAR)
+/* The form without the indices of a set, each where the form is largest. */
+static void without(const graph *g, const linear *form, index_set vars, linear *out) {
+    *out = (linear){.constant = form->constant};
+    for (unsigned i = 0; i < form->count; i++)
+        if (!(vars >> form->index[i] & 1)) {
+            out->index[out->count]    = form->index[i];
+            out->factor[out->count++] = form->factor[i];
+        } else if (form->factor[i] > 0) {
+            out->constant += form->factor[i] * (graph_index_extent(g, form->index[i]) - 1);
+        }
+}
+
+/* Adds such a multiple of a conjunct (which is not negative) to an alternative that an index leaves it. */
+static void refine_by(const graph *g, atom *a, unsigned which, const linear *conjunct) {
+    for (unsigned i = 0; i < a->item[which].count; i++) {
+        const linear form = a->item[which];
+        int64_t takes     = -linear_factor(conjunct, form.index[i]), times;
+        linear sum, rest;
+        if (takes <= 0 || form.factor[i] <= 0)
             continue;
-        const linear *f = &set->item[i].form;
-        int64_t factor  = 0, low, high;
-        for (unsigned t = 0; t < f->count; t++)
-            factor = f->index[t] == index ? f->factor[t] : factor;
-        if (factor >= 0)
-            continue; /* rest - k * index >= 0 with k >= 1 gives index <= k * index <= rest */
-        linear rest = {.constant = f->constant};
-        for (unsigned t = 0; t < f->count; t++)
-            if (f->index[t] != index) {
-                rest.index[rest.count]    = f->index[t];
-                rest.factor[rest.count++] = f->factor[t];
-            }
-        linear_range(g, &rest, GRAPH_INDICES, &low, &high);
-        also_at_most(out, GRAPH_INDICES, high);
-        for (unsigned t = 0; t < rest.count; t++)
-            if (rest.factor[t] > 0) {
-                linear_range(g, &rest, rest.index[t], &low, &high);
-                also_at_most(out, rest.index[t],
-                             high + (rest.factor[t] - 1) * (graph_index_extent(g, rest.index[t]) - 1));
-            }
+        times = (form.factor[i] + takes - 1) / takes;
+        if (!linear_combine(&form, 1, conjunct, times, &sum))
+            continue;
+        /* what is left of the index is not positive, and the index is not negative */
+        index_set gone = linear_factor(&sum, form.index[i]) < 0 ? (index_set)1 << form.index[i] : 0;
+        without(g, &sum, gone, &rest);
+        also_at_most(a, &rest);
     }
 }
 
 static void refine(const graph *g, bound *b, const condition_set *set) {
     if (set->never)
         b->count = 0;
-    for (unsigned i = 0; i < b->count && set->count; i++) {
-        atom *a = &b->item[i];
-        for (unsigned k = 0; k < a->count; k++) { /* those that are added are looked at in their turn */
-            atom upper = {0};
-            if (a->item[k].index != GRAPH_INDICES)
-                bounded_by(g, set, a->item[k].index, &upper);
-            for (unsigned u = 0; u < upper.count; u++)
-                also_at_most(a, upper.item[u].index, a->item[k].constant + upper.item[u].constant);
-        }
-    }
+    for (unsigned i = 0; i < b->count && set->count; i++)
+        for (unsigned k = 0; k < b->item[i].count; k++) /* those that are added are looked at in their turn */
+            for (unsigned c = 0; c < set->count; c++)
+                if (set->item[c].kind == CONDITION_LINEAR)
+                    refine_by(g, &b->item[i], k, &set->item[c].form);
 }
 
 static void eliminate(const graph *g, bound *b, index_set vars, node here) {
     bound result = {0};
     for (unsigned i = 0; i < b->count; i++) {
-        atom a = b->item[i], left = {.cause = a.cause, .tensor = a.tensor};
-        for (unsigned k = 0; k < a.count; k++)
-            if (a.item[k].index == GRAPH_INDICES || !(vars >> a.item[k].index & 1))
-                also_at_most(&left, a.item[k].index, a.item[k].constant);
-            else
-                also_at_most(&left, GRAPH_INDICES, a.item[k].constant + graph_index_extent(g, a.item[k].index) - 1);
-        if (!left.cause && indexed(&a) && !indexed(&left))
+        const atom *a = &b->item[i];
+        atom left     = {.cause = a->cause, .tensor = a->tensor};
+        linear form;
+        for (unsigned k = 0; k < a->count; k++) {
+            without(g, &a->item[k], vars, &form);
+            also_at_most(&left, &form);
+        }
+        if (!left.cause && indexed(a) && !indexed(&left))
             left.cause = here;
         join_atom(&result, &left, here);
     }
@@ -205,27 +199,11 @@ static bool lowest(prover *p, node e, unsigned depth, int64_t *out) {
     }
 }
 
-static bool constant_of(const atom *a, int64_t *out) {
-    for (unsigned i = 0; i < a->count; i++)
-        if (a->item[i].index == GRAPH_INDICES) {
-            *out = a->item[i].constant;
-            return true;
-        }
-    return false;
-}
-
 static atom highest(prover *p, node e, unsigned depth);
-
-static atom shifted(const atom *a, int64_t by) {
-    atom r = *a;
-    for (unsigned i = 0; i < r.count; i++)
-        r.item[i].constant += by;
-    return r;
-}
 
 static atom meet(atom a, const atom *b) {
     for (unsigned i = 0; i < b->count; i++)
-        also_at_most(&a, b->item[i].index, b->item[i].constant);
+        also_at_most(&a, &b->item[i]);
     return a;
 }
 
@@ -234,59 +212,84 @@ static atom either(const atom *a, const atom *b) {
     atom r = {0};
     for (unsigned i = 0; i < a->count; i++)
         for (unsigned k = 0; k < b->count; k++)
-            if (a->item[i].index == b->item[k].index)
-                also_at_most(&r, a->item[i].index,
-                             a->item[i].constant > b->item[k].constant ? a->item[i].constant : b->item[k].constant);
+            if (linear_same_terms(&a->item[i], &b->item[k]))
+                also_at_most(&r, a->item[i].constant > b->item[k].constant ? &a->item[i] : &b->item[k]);
     return r;
 }
 
-static atom highest_sum(prover *p, node_view v, unsigned depth) {
-    atom a = highest(p, v.child[0], depth + 1), r = {0};
-    int64_t most;
-    if (v.op == NODE_SUB) {
-        if (lowest(p, v.child[1], depth + 1, &most))
-            r = shifted(&a, -most);
-        return r;
-    }
-    atom b = highest(p, v.child[1], depth + 1);
-    if (constant_of(&b, &most))
-        r = shifted(&a, most);
-    if (constant_of(&a, &most)) {
-        atom other = shifted(&b, most);
-        r          = meet(r, &other);
-    }
-    return r;
-}
-
-static atom highest_linear(const graph *g, const linear *form) {
+/* a + times * b, times >= 0 */
+static atom sum_of(const atom *a, const atom *b, int64_t times) {
     atom r = {0};
-    int64_t low, high;
-    linear_range(g, form, GRAPH_INDICES, &low, &high);
-    also_at_most(&r, GRAPH_INDICES, high);
-    for (unsigned i = 0; i < form->count; i++)
-        if (form->factor[i] > 0) {
-            linear_range(g, form, form->index[i], &low, &high);
-            also_at_most(&r, form->index[i],
-                         high + (form->factor[i] - 1) * (graph_index_extent(g, form->index[i]) - 1));
-        }
+    linear form;
+    for (unsigned i = 0; i < a->count; i++)
+        for (unsigned k = 0; k < b->count; k++)
+            if (linear_combine(&a->item[i], 1, &b->item[k], times, &form))
+                also_at_most(&r, &form);
     return r;
+}
+
+static atom single(const linear *form) {
+    return (atom){.count = 1, .item = {*form}};
+}
+
+static atom negative_of(prover *p, node e, unsigned depth) {
+    linear form, zero = {0};
+    int64_t least;
+    if (condition_linear(p->c, e, &form))
+        return linear_combine(&form, -1, &zero, 0, &form) ? single(&form) : (atom){0};
+    if (!lowest(p, e, depth, &least))
+        return (atom){0};
+    return single(&(linear){.constant = -least});
+}
+
+static bool positive_constant(const prover *p, node n, int64_t *out) {
+    double number;
+    if (!graph_is_constant(p->g, n, &number) || number < 1 || number > 1 << 30)
+        return false;
+    *out = (int64_t)number;
+    return true;
+}
+
+static bool not_negative(prover *p, node e, unsigned depth) {
+    int64_t least;
+    return lowest(p, e, depth, &least) && least >= 0;
+}
+
+/* A constant times an expression; (a / k) * k <= a. */
+static atom highest_multiple(prover *p, node_view v, unsigned depth) {
+    int64_t times, by;
+    atom none = {0}, zero = single(&(linear){0});
+    for (unsigned i = 0; i < 2; i++) {
+        node_view part = graph_view(p->g, v.child[i]);
+        if (!positive_constant(p, v.child[1 - i], &times))
+            continue;
+        atom a = highest(p, v.child[i], depth + 1), scaled = sum_of(&zero, &a, times);
+        if (part.op == NODE_DIV && positive_constant(p, part.child[1], &by) && times <= by &&
+            not_negative(p, part.child[0], depth + 1)) {
+            a      = highest(p, part.child[0], depth + 1);
+            scaled = meet(scaled, &a);
+        }
+        return scaled;
+    }
+    return none;
 }
 
 /* What an index expression is at most. */
 static atom highest(prover *p, node e, unsigned depth) {
     atom r = {0}, a, b;
     linear form;
+    int64_t by;
     if (condition_linear(p->c, e, &form))
-        return highest_linear(p->g, &form);
+        return single(&form);
     node_view v = graph_view(p->g, e);
-    int64_t least;
-    double number;
     if (depth == EXPRESSION_DEPTH || v.type != TYPE_INT)
         return r;
     switch (v.op) {
     case NODE_ADD:
     case NODE_SUB:
-        return highest_sum(p, v, depth);
+        a = highest(p, v.child[0], depth + 1);
+        b = v.op == NODE_ADD ? highest(p, v.child[1], depth + 1) : negative_of(p, v.child[1], depth + 1);
+        return sum_of(&a, &b, 1);
     case NODE_MINIMUM:
         a = highest(p, v.child[0], depth + 1);
         b = highest(p, v.child[1], depth + 1);
@@ -297,27 +300,18 @@ static atom highest(prover *p, node e, unsigned depth) {
         b = highest(p, v.child[1 + (v.op == NODE_SELECT)], depth + 1);
         return either(&a, &b);
     case NODE_DIV: /* of what is not negative: no larger */
-        if (graph_is_constant(p->g, v.child[1], &number) && number >= 1 && lowest(p, v.child[0], depth + 1, &least) &&
-            least >= 0)
-            r = highest(p, v.child[0], depth + 1);
-        return r;
+        return positive_constant(p, v.child[1], &by) && not_negative(p, v.child[0], depth + 1)
+                   ? highest(p, v.child[0], depth + 1)
+                   : r;
     case NODE_MOD:
-        if (!graph_is_constant(p->g, v.child[1], &number) || number < 1)
+        if (!positive_constant(p, v.child[1], &by))
             return r;
-        if (lowest(p, v.child[0], depth + 1, &least) && least >= 0)
+        if (not_negative(p, v.child[0], depth + 1))
             r = highest(p, v.child[0], depth + 1);
-        also_at_most(&r, GRAPH_INDICES, (int64_t)number - 1);
+        also_at_most(&r, &(linear){.constant = by - 1});
         return r;
-    case NODE_MUL: /* (a / k) * k <= a */
-        for (unsigned i = 0; i < 2; i++) {
-            node_view part = graph_view(p->g, v.child[i]);
-            double by;
-            if (part.op == NODE_DIV && graph_is_constant(p->g, v.child[1 - i], &number) && number >= 0 &&
-                graph_is_constant(p->g, part.child[1], &by) && number <= by &&
-                lowest(p, part.child[0], depth + 1, &least) && least >= 0)
-                return highest(p, part.child[0], depth + 1);
-        }
-        return r;
+    case NODE_MUL:
+        return highest_multiple(p, v, depth);
     default:
         return r;
     }
@@ -346,35 +340,51 @@ static bound refined(prover *p, node n, const condition_set *set) {
     return b;
 }
 
+/* One alternative of the body with every substituted index replaced; the results are alternatives of the gather. */
+static void substitute(prover *p, node_view v, const linear *form, atom *out) {
+    linear rest   = {.constant = form->constant};
+    atom moved    = {0};
+    bool replaced = false;
+    for (unsigned t = 0; t < form->count; t++) {
+        for (unsigned s = 0; s + 1 < v.child_count; s++)
+            replaced |= v.substituted[s] == form->index[t];
+        if (!replaced) {
+            rest.index[rest.count]    = form->index[t];
+            rest.factor[rest.count++] = form->factor[t];
+        }
+        replaced = false;
+    }
+    moved = single(&rest);
+    for (unsigned t = 0; t < form->count; t++)
+        for (unsigned s = 0; s + 1 < v.child_count; s++) {
+            if (v.substituted[s] != form->index[t])
+                continue;
+            int64_t factor = form->factor[t];
+            atom upper     = factor > 0 ? highest(p, v.child[s + 1], 0) : negative_of(p, v.child[s + 1], 0);
+            if (factor < 0 && !upper.count) /* what is read is within the range */
+                upper = single(&(linear){0});
+            moved = sum_of(&moved, &upper, factor > 0 ? factor : -factor);
+        }
+    for (unsigned i = 0; i < moved.count; i++)
+        also_at_most(out, &moved.item[i]);
+}
+
 static bound gather(prover *p, node n, node_view v) {
     bound result = {0}, body = of(p, v.child[0]);
-    atom upper[TENSOR_RANK + GRAPH_INDICES];
-    unsigned count = v.child_count - 1;
-    for (unsigned i = 0; i < count && body.count; i++)
-        upper[i] = highest(p, v.child[i + 1], 0);
     for (unsigned i = 0; i < body.count; i++) {
         const atom *a = &body.item[i];
         atom moved    = {.cause = a->cause, .tensor = a->tensor};
         bool later    = false;
-        for (unsigned k = 0; k < a->count; k++) {
-            unsigned s = 0;
-            while (s < count && v.substituted[s] != a->item[k].index)
-                s++;
-            if (s == count) {
-                also_at_most(&moved, a->item[k].index, a->item[k].constant);
-                continue;
-            }
-            for (unsigned u = 0; u < upper[s].count; u++) {
-                also_at_most(&moved, upper[s].item[u].index, a->item[k].constant + upper[s].item[u].constant);
-                later |= upper[s].item[u].index != GRAPH_INDICES && upper[s].item[u].constant > 0;
-            }
-        }
+        for (unsigned k = 0; k < a->count; k++)
+            substitute(p, v, &a->item[k], &moved);
+        for (unsigned k = 0; k < moved.count; k++)
+            later |= moved.item[k].constant > 0;
         if (!moved.cause && indexed(a) && (later || !indexed(&moved)))
             moved.cause = n;
         join_atom(&result, &moved, n);
     }
-    for (unsigned i = 0; i < count; i++) {
-        bound b = of(p, v.child[i + 1]);
+    for (unsigned i = 1; i < v.child_count; i++) {
+        bound b = of(p, v.child[i]);
         join(&result, &b, n);
     }
     return result;
@@ -447,8 +457,7 @@ static bound scan(prover *p, node n, node_view v) {
         for (unsigned i = 0; i < after.count; i++) {
             atom a = after.item[i];
             for (unsigned k = 0; k < a.count; k++)
-                if (a.item[k].index == v.scan_index)
-                    a.item[k].constant += v.reverse ? 1 : -1;
+                a.item[k].constant += (v.reverse ? 1 : -1) * linear_factor(&a.item[k], v.scan_index);
             bool known = false;
             for (unsigned k = 0; k < before.count && !known; k++)
                 known = at_most(&a, &before.item[k]);
@@ -484,7 +493,9 @@ static void evaluate(prover *p, node n) {
     switch (v.op) {
     case NODE_TENSOR:
         if (graph_tensor(p->g, v.tensor)->kind == TENSOR_INPUT && v.free >> p->time & 1)
-            b = (bound){.count = 1, .item = {{.count = 1, .item = {{p->time, 0}}, .tensor = v.tensor}}};
+            b = (bound){
+                .count = 1,
+                .item  = {{.count = 1, .item = {{.count = 1, .index = {p->time}, .factor = {1}}}, .tensor = v.tensor}}};
         break;
     case NODE_REDUCE:
         b = reduce(p, n, v);
@@ -542,8 +553,14 @@ static bool judge(const prover *p, uint32_t number, causality *result) {
     for (unsigned i = 0; i < b.count; i++) {
         const atom *a = &b.item[i];
         bool good     = false;
-        for (unsigned k = 0; k < a->count; k++)
-            good |= a->item[k].constant <= 0 && (a->item[k].index == p->time || a->item[k].index == GRAPH_INDICES);
+        for (unsigned k = 0; k < a->count; k++) {
+            linear ahead, now = {.count = 1, .index = {p->time}, .factor = {1}};
+            int64_t low, high;
+            if (!linear_combine(&a->item[k], 1, &now, -1, &ahead))
+                continue;
+            linear_range(p->g, &ahead, GRAPH_INDICES, &low, &high);
+            good |= high <= 0;
+        }
         if (good)
             continue;
         *result = (causality){.kind = CAUSALITY_UNPROVED, .output = number, .tensor = a->tensor, .culprit = a->cause};

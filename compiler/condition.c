@@ -50,7 +50,7 @@ graph *conditions_graph(const conditions *c) {
 
 /* Linear forms */
 
-static bool scaled_sum(const linear *a, int64_t times_a, const linear *b, int64_t times_b, linear *out) {
+bool linear_combine(const linear *a, int64_t times_a, const linear *b, int64_t times_b, linear *out) {
     linear sum = {0};
     unsigned i = 0, k = 0;
     while (i < a->count || k < b->count) {
@@ -93,15 +93,15 @@ static bool form_of(const conditions *c, node_view v, linear *out) {
         *out = (linear){.count = 1, .index = {(index_id)__builtin_ctzll(v.vars)}, .factor = {1}};
         return true;
     case NODE_ADD:
-        return scaled_sum(a, 1, b, 1, out);
+        return linear_combine(a, 1, b, 1, out);
     case NODE_SUB:
-        return scaled_sum(a, 1, b, -1, out);
+        return linear_combine(a, 1, b, -1, out);
     case NODE_NEG:
-        return scaled_sum(a, -1, &zero, 0, out);
+        return linear_combine(a, -1, &zero, 0, out);
     case NODE_MUL:
         if (a->count && b->count)
             return false;
-        return a->count ? scaled_sum(a, b->constant, &zero, 0, out) : scaled_sum(b, a->constant, &zero, 0, out);
+        return a->count ? linear_combine(a, b->constant, &zero, 0, out) : linear_combine(b, a->constant, &zero, 0, out);
     default:
         return false;
     }
@@ -143,6 +143,13 @@ bool condition_linear(conditions *c, node n, linear *form) {
     return true;
 }
 
+int64_t linear_factor(const linear *form, index_id index) {
+    for (unsigned i = 0; i < form->count; i++)
+        if (form->index[i] == index)
+            return form->factor[i];
+    return 0;
+}
+
 void linear_range(const graph *g, const linear *form, index_id except, int64_t *low, int64_t *high) {
     *low = *high = form->constant;
     for (unsigned i = 0; i < form->count; i++) {
@@ -155,7 +162,7 @@ void linear_range(const graph *g, const linear *form, index_id except, int64_t *
 
 /* Sets */
 
-static bool same_terms(const linear *a, const linear *b) {
+bool linear_same_terms(const linear *a, const linear *b) {
     return a->count == b->count && memcmp(a->index, b->index, a->count * sizeof *a->index) == 0 &&
            memcmp(a->factor, b->factor, a->count * sizeof *a->factor) == 0;
 }
@@ -163,7 +170,7 @@ static bool same_terms(const linear *a, const linear *b) {
 static bool implies(const condition *a, const condition *b) {
     if (a->kind != b->kind)
         return false;
-    return a->kind == CONDITION_LINEAR ? same_terms(&a->form, &b->form) && a->form.constant <= b->form.constant
+    return a->kind == CONDITION_LINEAR ? linear_same_terms(&a->form, &b->form) && a->form.constant <= b->form.constant
                                        : a->node == b->node;
 }
 
@@ -210,7 +217,7 @@ void condition_add_linear(const graph *g, condition_set *set, const linear *form
 /* a - b + constant >= 0 */
 static bool add_difference(conditions *c, condition_set *set, node a, node b, int64_t constant) {
     linear x, y, form;
-    if (!condition_linear(c, a, &x) || !condition_linear(c, b, &y) || !scaled_sum(&x, 1, &y, -1, &form))
+    if (!condition_linear(c, a, &x) || !condition_linear(c, b, &y) || !linear_combine(&x, 1, &y, -1, &form))
         return false;
     form.constant += constant;
     condition_add_linear(c->g, set, &form);
@@ -358,7 +365,7 @@ static void read_at(conditions *c, node gather, const condition_set *from, condi
             for (unsigned s = 0; s < count && ok; s++)
                 if (i[s] == item->form.index[t])
                     ok = condition_linear(c, at[s], &term);
-            ok = ok && scaled_sum(&form, 1, &term, item->form.factor[t], &form);
+            ok = ok && linear_combine(&form, 1, &term, item->form.factor[t], &form);
         }
         if (ok)
             condition_add_linear(c->g, to, &form);
@@ -368,7 +375,7 @@ static void read_at(conditions *c, node gather, const condition_set *from, condi
         if (!condition_linear(c, at[s], &form))
             continue;
         condition_add_linear(c->g, to, &form);
-        if (scaled_sum(&form, -1, &none, 0, &form)) {
+        if (linear_combine(&form, -1, &none, 0, &form)) {
             form.constant += graph_index_extent(c->g, i[s]) - 1;
             condition_add_linear(c->g, to, &form);
         }
@@ -501,7 +508,7 @@ static void translate(conditions *c, node gather, const condition *item, conditi
             count++;
         }
         for (unsigned t = 0; t < item->form.count && item->kind == CONDITION_LINEAR; t++)
-            if (item->form.index[t] == j && !scaled_sum(&total, 1, &form, item->form.factor[t], &total))
+            if (item->form.index[t] == j && !linear_combine(&total, 1, &form, item->form.factor[t], &total))
                 return;
     }
     if (item->kind == CONDITION_LINEAR)

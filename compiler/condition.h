@@ -55,6 +55,11 @@ const condition_set *condition_support(conditions *c, node n);
 /* Conditions on the elements of a gather, as conditions on the elements of its body that it reads. */
 void condition_through_gather(conditions *c, node gather, const condition_set *from, condition_set *to);
 
+/* times_a * a + times_b * b; false where it has too many terms or too large numbers. */
+bool linear_combine(const linear *a, int64_t times_a, const linear *b, int64_t times_b, linear *out);
+bool linear_same_terms(const linear *a, const linear *b); /* equal but for the constant */
+int64_t linear_factor(const linear *form, index_id index);
+
 /* The smallest and largest value over the whole ranges of the indices, without term `except` (GRAPH_INDICES: none). */
 void linear_range(const graph *g, const linear *form, index_id except, int64_t *low, int64_t *high);
 

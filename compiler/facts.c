@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THRESHOLDS = 48, CHECKS = 2, POINTS = FORMULA_TERMS + CHECKS };
+enum { THRESHOLDS = 48, CHECKS = 2, POINTS = FORMULA_TERMS + CHECKS, DIVISORS = 16 };
 static const int64_t FAR = 1 << 20; /* beyond what a window or a selection is likely to be */
 
 static void *enough(void *memory) {
@@ -137,13 +137,14 @@ static bool fit_at(const study *s, int64_t beyond, int64_t step, formula *f, int
 }
 
 /* Where the formulas hold: of which numbers the variable must be a multiple, and from where on. */
-static void validity(facts *f, const study *s, const int64_t *number, unsigned count, int64_t first, int64_t step,
-                     int64_t period) {
+static void validity(facts *f, const study *s, const int64_t *number, unsigned count, int64_t first, int64_t step) {
     f->multiple_of = step;
-    if (agrees(s, f->formula, first + 1) && agrees(s, f->formula, first + 3))
-        f->multiple_of = 1;
-    else if (period < step && agrees(s, f->formula, first + period) && agrees(s, f->formula, first + 3 * period))
-        f->multiple_of = period;
+    for (int64_t part = 1, tried = 0; part < step && tried < DIVISORS; part++)
+        if (step % part == 0 && ++tried && agrees(s, f->formula, first + part) &&
+            agrees(s, f->formula, first + 3 * part)) {
+            f->multiple_of = part;
+            break;
+        }
     f->valid_from = first;
     for (unsigned i = count + 1; i-- > 0;) {
         int64_t least = i ? number[i - 1] : 2;
@@ -167,7 +168,7 @@ static bool fit(facts *f, const study *s, formula *out, bool where) {
     for (unsigned i = 0; i < sizeof times / sizeof *times; i++)
         if (fit_at(s, beyond, times[i] * period, out, &first)) {
             if (where)
-                validity(f, s, number, count, first, times[i] * period, period);
+                validity(f, s, number, count, first, times[i] * period);
             return true;
         }
     return false;
