@@ -31,14 +31,12 @@ static void *enough(void *memory) {
     return memory;
 }
 
-/* Conditions on data that are no selection hold always, as far as this count goes. Those that restrict a domain are
- * written down; those of a choice mean that both branches are computed. */
+/* Conditions that cannot be counted, such as those on data that are no selection, hold always, as far as this count
+ * goes. Those that restrict a domain are written down; those of a choice mean that both branches are computed. */
 static void assume(walk *w, condition_set *set, bool write_down) {
     unsigned kept = 0;
     for (unsigned i = 0; i < set->count; i++) {
-        index_id over;
-        int64_t limit;
-        if (set->item[i].kind != CONDITION_DATA || condition_is_selection(w->c, &set->item[i], &over, &limit)) {
+        if (count_knows(w->c, &set->item[i])) {
             set->item[kept++] = set->item[i];
             continue;
         }

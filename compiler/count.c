@@ -229,6 +229,14 @@ static wide count_group(const graph *g, group *q, const condition *const *other,
     return n;
 }
 
+bool count_knows(conditions *c, const condition *item) {
+    index_id over;
+    int64_t limit;
+    return item->kind == CONDITION_LINEAR ||
+           (item->kind == CONDITION_INDEX ? computable(conditions_graph(c), item->node)
+                                          : condition_is_selection(c, item, &over, &limit));
+}
+
 wide count_points(conditions *c, index_set space, const condition_set *set, bool *exact) {
     const graph *g = conditions_graph(c);
     const condition *known[CONDITIONS];

@@ -174,6 +174,24 @@ static bool fit(facts *f, const study *s, formula *out, bool where) {
     return false;
 }
 
+/* A size that limits a reach: the formulas are for reaches that the ranges can hold. */
+static bool fit_reach(facts *f, const study *s) {
+    int64_t number[THRESHOLDS], period, first;
+    unsigned count = cost_thresholds(f->g, number, THRESHOLDS, &period);
+    if (!fit_at(s, 1, 2, f->formula, &first) || !agrees(s, f->formula, f->value))
+        return false;
+    f->multiple_of = agrees(s, f->formula, first + 1) ? 1 : 2;
+    f->valid_from  = f->multiple_of == 1 && agrees(s, f->formula, 1) ? 1 : first;
+    f->valid_to    = f->value;
+    for (unsigned i = count; i-- > 0 && number[i] > f->value;)
+        for (int64_t at = number[i] + 1; at >= number[i] - 1; at--)
+            if (at % f->multiple_of == 0 && agrees(s, f->formula, at)) {
+                f->valid_to = at;
+                return true;
+            }
+    return true;
+}
+
 /* Sizes that are no extent: does the leading term grow with one of them? */
 static void find_factors(facts *f, study *s) {
     formula all = formula_sum(&f->formula[QUANTITY_OPERATIONS], &f->formula[QUANTITY_COMPARISONS]), other[QUANTITIES];
@@ -197,7 +215,8 @@ static void find_factors(facts *f, study *s) {
 /* Counts that take too long at the spec's own sizes are read off the formulas. */
 static void use_formulas(facts *f) {
     rational r;
-    bool inside = f->value >= f->valid_from && f->value % f->multiple_of == 0;
+    bool inside =
+        f->value >= f->valid_from && f->value % f->multiple_of == 0 && (!f->valid_to || f->value <= f->valid_to);
     for (int q = 0; q < QUANTITIES; q++) {
         f->per_token[q] = formula_quotient(&f->formula[q], &f->formula[QUANTITY_TOKENS]);
         if (!f->counted && inside && formula_value(&f->formula[q], f->value, &r) && r.below == 1)
@@ -237,10 +256,11 @@ facts *facts_of(const spec *mechanism, const elaboration *how, const char *varia
     for (uint32_t i = 0; i < graph_tensor_count(f->g); i++)
         if (graph_tensor(f->g, i)->kind == TENSOR_PARAMETER)
             f->parameters += graph_tensor(f->g, i)->elements;
-    f->cost    = cost_of(f->g, false);
-    f->counted = measure(f->g, f->cost, f->total);
-    study s    = {.mechanism = mechanism, .how = how, .variable = f->variable};
-    f->fitted  = f->variable && fit(f, &s, f->formula, true);
+    f->cost                   = cost_of(f->g, false);
+    f->counted                = measure(f->g, f->cost, f->total);
+    study s                   = {.mechanism = mechanism, .how = how, .variable = f->variable};
+    const declared_size *size = f->variable ? sizes_find(&f->sizes, f->variable) : NULL;
+    f->fitted                 = size && ((!size->extent && fit_reach(f, &s)) || fit(f, &s, f->formula, true));
     if (f->fitted) {
         use_formulas(f);
         find_factors(f, &s);

@@ -32,8 +32,8 @@ typedef struct facts {
     bool counted;            /* total is exact */
     bool fitted;             /* the formulas are known: totals, and per token */
     formula formula[QUANTITIES], per_token[QUANTITIES];
-    int64_t valid_from, multiple_of; /* the values of the variable that they are for */
-    int degree;                      /* of operations and comparisons together */
+    int64_t valid_from, valid_to, multiple_of; /* the values of the variable that they are for; to 0: no end */
+    int degree;                                /* of operations and comparisons together */
     unsigned factor_count;
     const char *factor[FACTS_FACTORS]; /* sizes that are no extent and that the leading term grows with */
     causality causality;

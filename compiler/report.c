@@ -68,11 +68,14 @@ static void assumed_condition(const graph *g, node n, notes *out) {
     text[0] = 0;
     for (unsigned i = list.count; i-- > 0 && used < sizeof text;)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s`%.60s`", used ? ", " : "", list.name[i]);
-    const char *what = list.count ? text : "random numbers";
+    if (!list.count) {
+        note(out, "a condition that cannot be counted holds always");
+        return;
+    }
     for (unsigned i = 0; i < out->count; i++)
-        if (strstr(out->text[i], what) && strncmp(out->text[i], "data-dependent", 14) == 0)
+        if (strstr(out->text[i], text) && strncmp(out->text[i], "data-dependent", 14) == 0)
             return;
-    note(out, "data-dependent condition on %s counted as always true", what);
+    note(out, "data-dependent condition on %s counted as always true", text);
 }
 
 static void about_formulas(const facts *f, notes *out) {
@@ -81,7 +84,11 @@ static void about_formulas(const facts *f, notes *out) {
         return;
     number_text(f->valid_from, from, sizeof from);
     number_text(f->multiple_of, multiple, sizeof multiple);
-    if (f->valid_from > 2 && f->multiple_of > 1)
+    if (f->valid_to) {
+        char to[64];
+        number_text(f->valid_to, to, sizeof to);
+        note(out, "formulas hold for %s ≤ %s ≤ %s%s", from, f->variable, to, f->multiple_of > 1 ? ", even" : "");
+    } else if (f->valid_from > 2 && f->multiple_of > 1)
         note(out, "formulas hold for multiples of %s with %s ≥ %s", multiple, f->variable, from);
     else if (f->valid_from > 2)
         note(out, "formulas hold for %s ≥ %s", f->variable, from);
@@ -103,8 +110,8 @@ void report_notes(const facts *f, notes *out) {
 void report_asymptotic(const facts *f, char *text, size_t size) {
     static const char *const raised[] = {"", "", "²", "³", "⁴"};
     size_t used                       = 0;
-    if (!f->fitted) {
-        snprintf(text, size, "?");
+    if (!f->fitted || f->valid_to) { /* of a range that ends nothing is asymptotic */
+        snprintf(text, size, "%s", f->fitted ? "-" : "?");
         return;
     }
     used = (size_t)snprintf(text, size, "O(");
@@ -131,9 +138,27 @@ rational report_per_token(const facts *f, quantity q) {
     return r;
 }
 
+/* The first definition that a node is part of; NULL: it is in none. */
+const char *report_place(const graph *g, node n) {
+    size_t count     = graph_node_count(g);
+    uint8_t *above   = enough(calloc(count + 1, 1));
+    const char *name = NULL;
+    if (n)
+        above[n] = 1;
+    for (node k = n; k && k <= count && !name; k++) {
+        node_view v = graph_view(g, k);
+        for (unsigned i = 0; i < v.child_count; i++)
+            above[k] |= above[v.child[i]];
+        name = above[k] ? graph_node_name(g, k) : NULL;
+    }
+    free(above);
+    return name;
+}
+
 void report_causality(const graph *g, const causality *c, char *text, size_t size) {
     index_id time    = causality_time(g);
     const char *name = time < GRAPH_INDICES ? graph_index_name(g, time) : "";
+    const char *part = report_place(g, c->culprit);
     switch (c->kind) {
     case CAUSALITY_NO_TIME:
         snprintf(text, size, "no time index");
@@ -147,7 +172,8 @@ void report_causality(const graph *g, const causality *c, char *text, size_t siz
                  (long long)c->depends);
         return;
     case CAUSALITY_UNPROVED:
-        snprintf(text, size, "not proved, and no example against it found");
+        snprintf(text, size, "not proved%s%s%s, and no example against it found", part ? ": see `" : "",
+                 part ? part : "", part ? "`" : "");
         return;
     }
 }
@@ -208,6 +234,10 @@ static void one_spec(run *r, const report_options *o, const char *path, bool *us
     binding *room = enough(calloc(o->how.binding_count + 1, sizeof *room));
     if (s && spec_get_kind(s) != SPEC_MECHANISM) {
         fprintf(stderr, "attnc: %s is not a mechanism\n", path);
+        d.errors++;
+    }
+    if (s && !d.errors && o->variable && o->spec_count == 1 && !spec_declares(s, o->variable)) {
+        fprintf(stderr, "%s: error: the spec declares no size `%s` to give formulas in\n", path, o->variable);
         d.errors++;
     }
     if (s && !d.errors) {

@@ -19,6 +19,7 @@ typedef struct notes {
 void report_notes(const facts *f, notes *out);                   /* what the figures assume */
 void report_asymptotic(const facts *f, char *text, size_t size); /* O(T·W) */
 void report_indices(const graph *g, index_set set, const char *between, char *text, size_t size);
+const char *report_place(const graph *g, node n); /* the first definition that a node is part of; NULL: none */
 /* total / tokens of a quantity at the spec's own sizes. */
 rational report_per_token(const facts *f, quantity q);
 

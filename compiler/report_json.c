@@ -112,6 +112,7 @@ static cJSON *formulas(const facts *f) {
     set(o, "value", whole(f->value));
     if (f->fitted) {
         set(o, "valid_from", whole(f->valid_from));
+        set(o, "valid_to", f->valid_to ? whole(f->valid_to) : enough(cJSON_CreateNull()));
         set(o, "multiple_of", whole(f->multiple_of));
     }
     return o;
@@ -121,8 +122,9 @@ static cJSON *asymptotic(const facts *f) {
     cJSON *o = object(), *factors = array();
     char text[256];
     report_asymptotic(f, text, sizeof text);
-    set(o, "text", f->fitted ? text_value(text) : enough(cJSON_CreateNull()));
-    if (f->fitted)
+    bool known = f->fitted && !f->valid_to;
+    set(o, "text", known ? text_value(text) : enough(cJSON_CreateNull()));
+    if (known)
         set(o, "degree", whole(f->degree));
     for (unsigned i = 0; i < f->factor_count; i++)
         cJSON_AddItemToArray(factors, text_value(f->factor[i]));
@@ -140,7 +142,7 @@ static cJSON *causal(const facts *f) {
     if (c->kind == CAUSALITY_REFUTED || c->kind == CAUSALITY_UNPROVED) {
         set(o, "output", text_value(graph_output(f->g, c->output)->name));
         set(o, "input", text_value(graph_tensor(f->g, c->tensor)->name));
-        const char *name = c->culprit ? graph_node_name(f->g, c->culprit) : NULL;
+        const char *name = report_place(f->g, c->culprit);
         if (name)
             set(o, "lost_at", text_value(name));
     }

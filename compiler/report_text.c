@@ -8,6 +8,14 @@
 
 enum { WIDTH = 100, LABEL = 15, TEXT = 640 };
 
+static void *enough(void *memory) {
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
 /* Columns on the screen: UTF-8 bytes that begin a character. */
 static int columns(const char *text) {
     int n = 0;
@@ -84,37 +92,42 @@ static bool same_point(const entry *e, size_t count) {
     return count > 0 && e[0].facts->variable;
 }
 
-static void table_row(FILE *file, int name_width, const char *const *cell) {
-    static const int width[] = {0, 12, 14, 13, 9, 8};
-    pad(file, cell[0], name_width, false);
-    for (int i = 1; i < 4; i++)
-        pad(file, cell[i], width[i], true);
-    fputs("  ", file);
-    for (int i = 4; i < 6; i++)
-        pad(file, cell[i], width[i], false);
-    fprintf(file, "%s\n", cell[6]);
+enum { COLUMNS = 7, CELL = 640 };
+typedef char table_cells[COLUMNS][CELL];
+
+static void fill_row(const entry *e, table_cells cell) {
+    const facts *f = e->facts;
+    snprintf(cell[0], CELL, "%s", e->name);
+    number_text(f->parameters, cell[1], CELL);
+    figure(report_per_token(f, QUANTITY_OPERATIONS), cell[2], CELL);
+    figure(report_per_token(f, QUANTITY_KEPT), cell[3], CELL);
+    report_asymptotic(f, cell[4], CELL);
+    snprintf(cell[5], CELL, "%s", causal_word(&f->causality));
+    snprintf(cell[6], CELL, "-");
+    if (f->fitted)
+        formula_text(&f->per_token[QUANTITY_OPERATIONS], f->variable, cell[6], CELL);
 }
 
 static void table(const entry *e, size_t count, FILE *file) {
-    int name_width = 9;
-    for (size_t i = 0; i < count; i++)
-        name_width = columns(e[i].name) > name_width ? columns(e[i].name) : name_width;
-    static const char *const head[] = {
+    static const char *const head[COLUMNS] = {
         "mechanism", "parameters", "FLOPs/token", "bytes/token", "cost", "causal", "FLOPs/token as a formula"};
-    table_row(file, name_width, head);
-    for (size_t i = 0; i < count; i++) {
-        const facts *f = e[i].facts;
-        char parameters[128], flops[128], bytes[128], cost[TEXT], formula[TEXT] = "";
-        number_text(f->parameters, parameters, sizeof parameters);
-        figure(report_per_token(f, QUANTITY_OPERATIONS), flops, sizeof flops);
-        figure(report_per_token(f, QUANTITY_KEPT), bytes, sizeof bytes);
-        report_asymptotic(f, cost, sizeof cost);
-        if (f->fitted)
-            formula_text(&f->per_token[QUANTITY_OPERATIONS], f->variable, formula, sizeof formula);
-        table_row(file, name_width,
-                  (const char *const[]){e[i].name, parameters, flops, bytes, cost, causal_word(&f->causality),
-                                        f->fitted ? formula : "-"});
+    table_cells *row   = enough(calloc(count + 1, sizeof *row));
+    int width[COLUMNS] = {0};
+    for (int c = 0; c < COLUMNS; c++)
+        snprintf(row[0][c], CELL, "%s", head[c]);
+    for (size_t i = 0; i < count; i++)
+        fill_row(&e[i], row[i + 1]);
+    for (size_t i = 0; i <= count; i++)
+        for (int c = 0; c < COLUMNS; c++)
+            width[c] = columns(row[i][c]) > width[c] ? columns(row[i][c]) : width[c];
+    for (size_t i = 0; i <= count; i++) {
+        for (int c = 0; c + 1 < COLUMNS; c++) {
+            pad(file, row[i][c], width[c], c >= 1 && c <= 3);
+            fputs("  ", file);
+        }
+        fprintf(file, "%s\n", row[i][COLUMNS - 1]);
     }
+    free(row);
     fputc('\n', file);
     if (same_point(e, count))
         fprintf(file, "FLOPs/token and bytes/token at %s = %lld; bytes with every intermediate kept once.\n",
@@ -165,7 +178,7 @@ static void amount(const facts *f, quantity q, const char *label, FILE *file) {
         formula_text(&f->per_token[q], f->variable, formula, sizeof formula);
         number_text(f->value, value, sizeof value);
         if (strcmp(formula, number) != 0)
-            snprintf(text, sizeof text, "%s  (%s at %s = %s)", formula, number, f->variable, value);
+            snprintf(text, sizeof text, "%s (%s at %s = %s)", formula, number, f->variable, value);
     }
     line(file, label, text);
 }

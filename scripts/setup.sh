@@ -1,7 +1,7 @@
 # Sourced by examples/quickstart.sh and tests/run.sh: installs what is missing, configures and builds.
 # Exit status 3: the environment lacks something that cannot be installed from here.
 
-packages="cmake make gcc flex bison pkg-config llvm-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox python3-numpy"
+packages="cmake make gcc flex bison pkg-config llvm-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
 
 die() {
     echo "$0: $1" >&2
