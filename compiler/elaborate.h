@@ -17,6 +17,8 @@ typedef enum spec_kind { SPEC_LIBRARY, SPEC_MECHANISM, SPEC_MODEL, SPEC_OPTIMIZE
 /* Reads and parses. An include is looked for beside the file that asks, then in `library` (may be NULL), then in the
  * specs folder of the build, then in the installed one. Returns NULL after reporting. Free with spec_free. */
 spec *spec_read(const char *path, const char *library, diagnostics *d);
+/* The same for text in memory, which is copied; `name` stands in messages, and includes are looked for beside it. */
+spec *spec_read_text(const char *name, const char *text, size_t size, const char *library, diagnostics *d);
 void spec_free(spec *s);
 spec_kind spec_get_kind(const spec *s);
 const char *spec_name(const spec *s);

@@ -62,20 +62,25 @@ static bool read_all(FILE *file, char **text, size_t *size, char *why, size_t wh
     return true;
 }
 
-static source *load(spec *s, const char *path, char *why, size_t why_size) {
+static source *keep(spec *s, const char *path, const char *text, size_t size) {
     static const char mark[] = "\xEF\xBB\xBF"; /* of byte order, as some editors write it */
-    FILE *file               = fopen(path, "rb");
-    char *text               = NULL;
-    size_t size              = 0;
-    source *f                = NULL;
+    size_t skip              = size >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
+    source *f                = arena_take(s->memory, sizeof *f);
+    f->path                  = arena_copy(s->memory, path, strlen(path));
+    f->text                  = arena_copy(s->memory, text + skip, size - skip);
+    f->size                  = size - skip;
+    return f;
+}
+
+static source *load(spec *s, const char *path, char *why, size_t why_size) {
+    FILE *file  = fopen(path, "rb");
+    char *text  = NULL;
+    size_t size = 0;
+    source *f   = NULL;
     if (!file)
         refuse(why, why_size, strerror(errno));
     else if (read_all(file, &text, &size, why, why_size)) {
-        size_t skip = size >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
-        f           = arena_take(s->memory, sizeof *f);
-        f->path     = arena_copy(s->memory, path, strlen(path));
-        f->text     = arena_copy(s->memory, text + skip, size - skip);
-        f->size     = size - skip;
+        f = keep(s, path, text, size);
     }
     free(text);
     if (file)
@@ -224,20 +229,8 @@ static void read_file(reader *r, source *file, unsigned depth) {
     }
 }
 
-spec *spec_read(const char *path, const char *library, diagnostics *d) {
-    spec *s = calloc(1, sizeof *s);
-    if (!s) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    s->memory = arena_new();
-    char why[256];
-    source *file = load(s, path, why, sizeof why);
-    if (!file) {
-        diagnostics_file_error(d, path, NULL, "%s", why);
-        spec_free(s);
-        return NULL;
-    }
+/* What the first file says, with all that it includes. Ends the reading: NULL after an error, and s is freed. */
+static spec *read_spec(spec *s, source *file, const char *library, diagnostics *d) {
     reader r = {.s = s, .d = d, .library = library, .ok = true};
     s->path  = file->path;
     read_file(&r, file, 0);
@@ -256,6 +249,40 @@ spec *spec_read(const char *path, const char *library, diagnostics *d) {
     }
     spec_find_comment(s);
     return s;
+}
+
+static spec *new_spec(void) {
+    spec *s = calloc(1, sizeof *s);
+    if (!s) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    s->memory = arena_new();
+    return s;
+}
+
+/* There is no file, so there is no place in one. */
+static spec *no_source(spec *s, const char *path, const char *why, diagnostics *d) {
+    diagnostics_file_error(d, path, NULL, "%s", why);
+    spec_free(s);
+    return NULL;
+}
+
+spec *spec_read(const char *path, const char *library, diagnostics *d) {
+    spec *s = new_spec();
+    char why[256];
+    source *file = load(s, path, why, sizeof why);
+    return file ? read_spec(s, file, library, d) : no_source(s, path, why, d);
+}
+
+spec *spec_read_text(const char *name, const char *text, size_t size, const char *library, diagnostics *d) {
+    spec *s = new_spec();
+    if (size > FILE_LIMIT) {
+        char why[64];
+        snprintf(why, sizeof why, "larger than %d MiB", FILE_LIMIT >> 20);
+        return no_source(s, name, why, d);
+    }
+    return read_spec(s, keep(s, name, text, size), library, d);
 }
 
 void spec_free(spec *s) {

@@ -1,7 +1,7 @@
 # Sourced by examples/quickstart.sh and tests/run.sh: installs what is missing, configures and builds.
 # Exit status 3: the environment lacks something that cannot be installed from here.
 
-packages="cmake make gcc flex bison pkg-config llvm-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
+packages="cmake make gcc flex bison pkg-config llvm-19 llvm-19-dev clang-19 libclang-rt-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
 
 die() {
     echo "$0: $1" >&2
@@ -38,7 +38,7 @@ install_missing() {
         die "apt-get could not install:$missing"
 }
 
-# build PRESET
+# build PRESET [TARGET]
 build() {
     cmake --preset "$1" >"/tmp/attnc-configure.$$" 2>&1 || {
         cat "/tmp/attnc-configure.$$" >&2
@@ -46,5 +46,5 @@ build() {
         die "cmake could not configure; a build folder of another checkout may be in the way: rm -r build/$1"
     }
     rm -f "/tmp/attnc-configure.$$"
-    cmake --build --preset "$1" -j "$(nproc)" || die "the build failed"
+    cmake --build --preset "$1" ${2:+--target "$2"} -j "$(nproc)" || die "the build failed"
 }
