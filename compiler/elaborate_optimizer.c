@@ -18,6 +18,7 @@ enum { OPTIMIZER_STATES = 16 };
 typedef struct optimizer {
     uint32_t count; /* parameters */
     size_t base;    /* values that are there before a parameter's own: the inputs */
+    bool declared;  /* the declarations are done, the body follows */
     const tree *each;
     size_t state_count;
     const tree *state[OPTIMIZER_STATES];
@@ -54,6 +55,11 @@ static node total_over_parameters(module *m, const tree *argument, const local *
     optimizer *o = m->optimizer;
     if (scope || where) {
         module_error(m, argument->at, where, NULL, "`total` stands in the optimizer itself, not in a function");
+        return NODE_NONE;
+    }
+    if (!o->declared) {
+        module_error(m, argument->at, where, NULL,
+                     "`total` stands in the body: a declaration is known before the step");
         return NODE_NONE;
     }
     for (unsigned i = 0; i < o->totals; i++)
@@ -207,6 +213,7 @@ bool elaborate_optimizer(graph *g, const spec *spec_of, const elaboration *how, 
     if (module_begin(&m, how) && declare_optimizer(&m, &o)) {
         o.base = m.value_count;
         add_states(&m, &o);
+        o.declared = true;
         for (uint32_t k = 0; k < o.count && !m.failed; k++)
             optimize_parameter(&m, &o, k);
     }
