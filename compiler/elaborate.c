@@ -8,32 +8,6 @@
 enum { REPEAT_LIMIT = 4096, TABLE_LIMIT = 65536 };
 static const int64_t SIZE_LIMIT = 1000000000000000; /* exact as a double */
 
-static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
-    if (count < *capacity)
-        return array;
-    size_t more  = *capacity ? *capacity * 2 : 64;
-    void *memory = realloc(array, more * size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    *capacity = more;
-    return memory;
-}
-
-value *add_value(module *m, const value *v) {
-    m->value                       = grown(m->value, &m->value_capacity, m->value_count, sizeof *m->value);
-    m->value[m->value_count]       = *v;
-    m->value[m->value_count].level = m->level;
-    return &m->value[m->value_count++];
-}
-
-static named_number *add_number(module *m, const char *name, double number, bool integer) {
-    m->number                  = grown(m->number, &m->number_capacity, m->number_count, sizeof *m->number);
-    m->number[m->number_count] = (named_number){.name = name, .number = number, .integer = integer};
-    return &m->number[m->number_count++];
-}
-
 /* Is the name free? A name inside a repeat belongs to one iteration. */
 static bool fresh_name(module *m, const tree *t) {
     index_id i;
@@ -265,11 +239,10 @@ static node declare_tensor(module *m, const tree *t, tensor *v) {
     v->group = (char *)(t->kind == TREE_PARAM ? (t->c ? t->c->name : m->group) : "");
     if (t->kind == TREE_PARAM && t->c && !known_group(m, t->c))
         return NODE_NONE;
-    for (uint32_t i = 0; i < graph_tensor_count(m->g); i++)
-        if (strcmp(graph_tensor(m->g, i)->name, name) == 0) {
-            module_error(m, t->at, NULL, NULL, "there is a tensor `%s` already", name);
-            return NODE_NONE;
-        }
+    if (graph_has_tensor(m->g, name)) {
+        module_error(m, t->at, NULL, NULL, "there is a tensor `%s` already", name);
+        return NODE_NONE;
+    }
     if (t->kind == TREE_PARAM && !initialiser_of(m, t->b, v))
         return NODE_NONE;
     if (t->kind == TREE_INPUT && t->number == 1) { /* a condition is 0 or 1 */
@@ -666,20 +639,24 @@ static void statements(module *m, const tree *t, bool inside) {
 
 /* Functions and variants: what a use would not show. */
 static void check_declarations(module *m) {
+    name_table function = {0}, variant = {0};
     for (const tree *t = m->spec->statements; t; t = t->next) {
         if (t->kind != TREE_FUNCTION && t->kind != TREE_VARIANT)
             continue;
+        name_table *seen = t->kind == TREE_FUNCTION ? &function : &variant;
         if (t->kind == TREE_FUNCTION && is_builtin(t->name))
             module_error(m, t->at, NULL, "choose another name", "`%s` is a function of the language", t->name);
-        for (const tree *o = t->next; o; o = o->next)
-            if (o->kind == t->kind && strcmp(o->name, t->name) == 0)
-                module_error(m, o->at, NULL, NULL, "%s `%s` is defined twice",
-                             t->kind == TREE_FUNCTION ? "function" : "variant", o->name);
+        if (name_table_find(seen, t->name, seen->count) != NAME_UNKNOWN)
+            module_error(m, t->at, NULL, NULL, "%s `%s` is defined twice",
+                         t->kind == TREE_FUNCTION ? "function" : "variant", t->name);
+        name_table_add(seen, t->name, seen->count);
         for (const tree *b = t->kind == TREE_VARIANT ? t->a : NULL; b; b = b->next)
             if (!spec_declares(m->spec, b->name))
                 module_error(m, b->at, NULL, NULL, "variant `%s` sets `%s`, which is no size or number of the spec",
                              t->name, b->name);
     }
+    name_table_free(&function);
+    name_table_free(&variant);
 }
 
 /* An error of the caller, not of a place in the spec. */
@@ -735,6 +712,8 @@ void module_discard(module *m) {
     free(m->value);
     free(m->number);
     free(m->fact);
+    name_table_free(&m->value_names);
+    name_table_free(&m->number_names);
 }
 
 bool elaborate_mechanism(graph *g, const spec *mechanism, const elaboration *how, diagnostics *d) {

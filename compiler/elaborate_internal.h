@@ -7,6 +7,7 @@
 
 #include "ast.h"
 #include "elaborate.h"
+#include "name_table.h"
 
 struct spec {
     arena *memory;
@@ -21,6 +22,8 @@ struct spec {
     const char *comment;
     const char **citation;
     size_t citation_count;
+    const tree **function; /* in the order of their names in function_names */
+    name_table function_names, size_names;
 };
 
 /* A name that stands for a tensor expression, with the order of its indices where it was defined. */
@@ -116,10 +119,11 @@ struct module {
     bool training;
     const char *prefix; /* of parameter names: "layer0.attention." or "" */
     const char *group;  /* of parameters that name none */
-    value *value;
+    value *value;       /* added by add_value only; scopes that close set value_count back */
     size_t value_count, value_capacity;
     named_number *number; /* sizes and numbers */
     size_t number_count, number_capacity;
+    name_table value_names, number_names;
     named_index index[GRAPH_INDICES];
     unsigned index_count;
     unsigned level;   /* depth of repeats */
@@ -167,6 +171,7 @@ bool constant_value(module *m, const tree *t, const local *scope, const trail *w
 const value *find_value(const module *m, const char *name);
 value *add_value(module *m, const value *v);
 named_number *find_number(const module *m, const char *name);
+named_number *add_number(module *m, const char *name, double number, bool integer);
 bool find_index(const module *m, const char *name, index_id *out);
 bool is_builtin(const char *name); /* a function or reduction of the language itself */
 const tree *find_function(const module *m, const char *name);

@@ -1,22 +1,47 @@
-/* Names: looking them up, and what a misspelt one may have meant. */
+/* Names: adding them, looking them up, and what a misspelt one may have meant. */
 #include "elaborate_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* Look-up */
+/* Adding and look-up */
+
+static void *grown(void *array, size_t *capacity, size_t count, size_t size) {
+    if (count < *capacity)
+        return array;
+    size_t more  = *capacity ? *capacity * 2 : 64;
+    void *memory = realloc(array, more * size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    *capacity = more;
+    return memory;
+}
+
+value *add_value(module *m, const value *v) {
+    name_table_add(&m->value_names, v->name, m->value_count);
+    m->value                       = grown(m->value, &m->value_capacity, m->value_count, sizeof *m->value);
+    m->value[m->value_count]       = *v;
+    m->value[m->value_count].level = m->level;
+    return &m->value[m->value_count++];
+}
+
+named_number *add_number(module *m, const char *name, double number, bool integer) {
+    name_table_add(&m->number_names, name, m->number_count);
+    m->number                  = grown(m->number, &m->number_capacity, m->number_count, sizeof *m->number);
+    m->number[m->number_count] = (named_number){.name = name, .number = number, .integer = integer};
+    return &m->number[m->number_count++];
+}
 
 const value *find_value(const module *m, const char *name) {
-    for (size_t i = m->value_count; i-- > 0;)
-        if (strcmp(m->value[i].name, name) == 0)
-            return &m->value[i];
-    return NULL;
+    uint32_t place = name_table_find(&m->value_names, name, m->value_count);
+    return place == NAME_UNKNOWN ? NULL : &m->value[place];
 }
 
 named_number *find_number(const module *m, const char *name) {
-    for (size_t i = 0; i < m->number_count; i++)
-        if (strcmp(m->number[i].name, name) == 0)
-            return &m->number[i];
-    return NULL;
+    uint32_t place = name_table_find(&m->number_names, name, m->number_count);
+    return place == NAME_UNKNOWN ? NULL : &m->number[place];
 }
 
 bool find_index(const module *m, const char *name, index_id *out) {
@@ -29,11 +54,9 @@ bool find_index(const module *m, const char *name, index_id *out) {
 }
 
 const tree *find_function(const module *m, const char *name) {
-    const tree *found = NULL;
-    for (const tree *t = m->spec->statements; t; t = t->next)
-        if (t->kind == TREE_FUNCTION && strcmp(t->name, name) == 0)
-            found = t;
-    return found;
+    const name_table *names = &m->spec->function_names;
+    uint32_t place          = name_table_find(names, name, names->count);
+    return place == NAME_UNKNOWN ? NULL : m->spec->function[place];
 }
 
 /* Names near a misspelt one */
@@ -67,6 +90,9 @@ static const char *const builtin[] = {"exp",    "log",    "log1p", "sqrt",   "si
                                       "count",  "topk",   "float", "argmax", "argmin",  "int"};
 
 static void nearer(const char *candidate, const char *name, unsigned *best, const char **found) {
+    size_t n = strlen(candidate), k = strlen(name);
+    if ((n > k ? n - k : k - n) >= *best)
+        return;
     unsigned d = distance(candidate, name);
     if (d < *best) {
         *best  = d;
@@ -90,6 +116,8 @@ static unsigned reach(const char *name) {
 const char *suggest(const module *m, const char *name, const local *scope) {
     const char *found = NULL;
     unsigned best     = reach(name);
+    if (m->d->errors >= DIAGNOSTICS_SHOWN) /* nobody would see it */
+        return NULL;
     for (; scope; scope = scope->outer)
         nearer(scope->name, name, &best, &found);
     for (size_t i = 0; i < m->value_count; i++)

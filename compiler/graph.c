@@ -66,6 +66,7 @@ void graph_free(graph *g) {
         free(g->scan[i].previous);
     free(g->name);
     free(g->scan);
+    name_table_free(&g->tensor_names);
     free(g->tensor);
     free(g->output);
     free(g->node);
@@ -277,12 +278,17 @@ uint32_t graph_add_tensor(graph *g, const tensor *t) {
     g->tensor         = graph_grow(g->tensor, &g->tensor_capacity, g->tensor_count + 1, sizeof *g->tensor);
     uint32_t number   = (uint32_t)g->tensor_count++;
     g->tensor[number] = copy;
+    name_table_add(&g->tensor_names, copy->name, number);
     copy->node = graph_intern(g, &(node_proto){.op = NODE_TENSOR, .type = t->type, .free = free, .label = number});
     return number;
 }
 
 uint32_t graph_tensor_count(const graph *g) {
     return (uint32_t)g->tensor_count;
+}
+
+bool graph_has_tensor(const graph *g, const char *name) {
+    return name_table_find(&g->tensor_names, name, g->tensor_count) != NAME_UNKNOWN;
 }
 
 const tensor *graph_tensor(const graph *g, uint32_t number) {

@@ -127,6 +127,7 @@ typedef struct tensor {
 /* Copies the strings; fills node, extent and elements. Returns the tensor's number. */
 uint32_t graph_add_tensor(graph *g, const tensor *t);
 uint32_t graph_tensor_count(const graph *g);
+bool graph_has_tensor(const graph *g, const char *name);
 const tensor *graph_tensor(const graph *g, uint32_t number);
 
 /* Results. An output's axes are in the order given (row-major, last contiguous); a node that does not

@@ -3,6 +3,7 @@
 #define ATTNC_GRAPH_INTERNAL_H
 
 #include "graph.h"
+#include "name_table.h"
 
 typedef struct node_record {
     uint8_t op, type, reduction, scan_index;
@@ -59,6 +60,7 @@ struct graph {
     unsigned index_count;
     tensor **tensor;
     size_t tensor_count, tensor_capacity;
+    name_table tensor_names;
     output **output;
     size_t output_count, output_capacity;
     scan_record *scan; /* by label; 0 is no scan */

@@ -80,7 +80,12 @@ static source *load(spec *s, const char *path, char *why, size_t why_size) {
     if (!file)
         refuse(why, why_size, strerror(errno));
     else if (read_all(file, &text, &size, why, why_size)) {
+        struct stat status;
         f = keep(s, path, text, size);
+        if (fstat(fileno(file), &status) == 0) {
+            f->device = (uint64_t)status.st_dev;
+            f->inode  = (uint64_t)status.st_ino;
+        }
     }
     free(text);
     if (file)
@@ -112,9 +117,13 @@ static bool same_file(const char *a, const char *b) {
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Was this file read, under whatever name? */
 static bool already(const spec *s, const char *path) {
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return false;
     for (size_t i = 0; i < s->file_count; i++)
-        if (same_file(s->file[i]->path, path))
+        if (s->file[i]->inode == (uint64_t)status.st_ino && s->file[i]->device == (uint64_t)status.st_dev)
             return true;
     return false;
 }
@@ -229,6 +238,27 @@ static void read_file(reader *r, source *file, unsigned depth) {
     }
 }
 
+/* Variants, functions, sizes and numbers: what is asked for by name. */
+static void list_names(spec *s) {
+    size_t functions = 0, k = 0;
+    for (const tree *t = s->statements; t; t = t->next) {
+        s->variant_count += t->kind == TREE_VARIANT;
+        functions += t->kind == TREE_FUNCTION;
+    }
+    s->variant  = arena_take(s->memory, (s->variant_count + 1) * sizeof *s->variant);
+    s->function = arena_take(s->memory, (functions + 1) * sizeof *s->function);
+    for (const tree *t = s->statements; t; t = t->next) {
+        if (t->kind == TREE_VARIANT) {
+            s->variant[k++] = t->name;
+        } else if (t->kind == TREE_FUNCTION) {
+            s->function[s->function_names.count] = t;
+            name_table_add(&s->function_names, t->name, s->function_names.count);
+        } else if (t->kind == TREE_SIZE || t->kind == TREE_CONSTANT) {
+            name_table_add(&s->size_names, t->name, s->size_names.count);
+        }
+    }
+}
+
 /* What the first file says, with all that it includes. Ends the reading: NULL after an error, and s is freed. */
 static spec *read_spec(spec *s, source *file, const char *library, diagnostics *d) {
     reader r = {.s = s, .d = d, .library = library, .ok = true};
@@ -236,13 +266,7 @@ static spec *read_spec(spec *s, source *file, const char *library, diagnostics *
     read_file(&r, file, 0);
     if (r.ok && !r.headed)
         on_error(&r, (span){file, 0, 1}, "the file does not say what it is", "begin with `mechanism NAME \"title\"`");
-    for (const tree *t = s->statements; t; t = t->next)
-        s->variant_count += t->kind == TREE_VARIANT;
-    s->variant = arena_take(s->memory, (s->variant_count + 1) * sizeof *s->variant);
-    size_t k   = 0;
-    for (const tree *t = s->statements; t; t = t->next)
-        if (t->kind == TREE_VARIANT)
-            s->variant[k++] = t->name;
+    list_names(s);
     if (!r.ok) {
         spec_free(s);
         return NULL;
@@ -289,6 +313,8 @@ void spec_free(spec *s) {
     if (!s)
         return;
     arena_free(s->memory);
+    name_table_free(&s->function_names);
+    name_table_free(&s->size_names);
     free(s->file);
     free(s);
 }
@@ -318,10 +344,7 @@ const char *spec_variant_name(const spec *s, size_t i) {
 }
 
 bool spec_declares(const spec *s, const char *name) {
-    for (const tree *t = s->statements; t; t = t->next)
-        if ((t->kind == TREE_SIZE || t->kind == TREE_CONSTANT) && strcmp(t->name, name) == 0)
-            return true;
-    return false;
+    return name_table_find(&s->size_names, name, s->size_names.count) != NAME_UNKNOWN;
 }
 
 void spec_print(const spec *s, FILE *file) {
