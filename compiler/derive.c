@@ -2,25 +2,13 @@
  * its children by the rule of its kind. A contribution to a child is summed over exactly the indices that the node has
  * free and the child has not. Griewank & Walther 2008, "Evaluating Derivatives", chapter 3; the rules for reductions
  * and gathers are transposes of what the nodes do. */
-#include "derive.h"
-
+#include "derive_internal.h"
 #include "rewrite.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct derivation derivation;
-struct derivation {
-    graph *g;
-    node *adjoint;   /* node: the sum of contributions so far */
-    uint8_t *active; /* node: adjoints are of use: it leads from a wanted leaf; inside a scan's body, from its state */
-    size_t size;     /* of both: the nodes before this derivation began */
-    /* a scan's body: what is not active there belongs to the derivation outside, unless that has it already */
-    derivation *outer;
-    bool discard_outside;
-};
-
-static void *get(size_t count, size_t size) {
+void *derive_allocate(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
     if (!memory) {
         fputs("attnc: out of memory\n", stderr);
@@ -90,23 +78,26 @@ static node plus(graph *g, node a, node b) {
     return graph_select(g, shared, plus(g, a1, b1), zero(g));
 }
 
-static bool wanted(const derivation *d, node n) {
+static bool is_active(const derivation *d, node n) {
+    return n < d->size && d->active[n];
+}
+
+bool derive_wanted(const derivation *d, node n) {
     if (graph_view(d->g, n).type != TYPE_FLOAT)
         return false;
-    for (; d; d = d->discard_outside ? NULL : d->outer)
-        if (n < d->size && d->active[n])
+    for (; d; d = d->outside ? d->outer : NULL)
+        if (is_active(d, n))
             return true;
     return false;
 }
 
 /* `c` over the free indices of z is a part of the adjoint of n. */
-static void contribute(derivation *d, node n, node c, index_set z) {
-    if (!wanted(d, n))
+void derive_contribute(derivation *d, node n, node c, index_set z) {
+    if (!derive_wanted(d, n))
         return;
-    while (n >= d->size || !d->active[n])
-        d = d->outer;
-    c             = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
-    d->adjoint[n] = d->adjoint[n] ? plus(d->g, d->adjoint[n], c) : c;
+    node *sum = is_active(d, n) ? &d->adjoint[n] : &d->outside[n];
+    c         = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
+    *sum      = *sum ? plus(d->g, *sum, c) : c;
 }
 
 /* bar op other, a product or a quotient. Where bar is 0 by a condition the other must not matter, even if it is
@@ -151,64 +142,64 @@ static void pointwise_rule(derivation *d, node z, node bar) {
     node one = graph_float(g, 1);
     switch (v.op) {
     case NODE_ADD:
-        contribute(d, a, bar, free);
-        contribute(d, b, bar, free);
+        derive_contribute(d, a, bar, free);
+        derive_contribute(d, b, bar, free);
         break;
     case NODE_SUB:
-        contribute(d, a, bar, free);
-        contribute(d, b, negated(g, bar), free);
+        derive_contribute(d, a, bar, free);
+        derive_contribute(d, b, negated(g, bar), free);
         break;
     case NODE_MUL:
-        contribute(d, a, times(g, bar, b), free);
-        contribute(d, b, times(g, bar, a), free);
+        derive_contribute(d, a, times(g, bar, b), free);
+        derive_contribute(d, b, times(g, bar, a), free);
         break;
     case NODE_DIV:
-        if (wanted(d, a))
-            contribute(d, a, divided(g, bar, b), free);
-        if (wanted(d, b))
-            contribute(d, b, negated(g, divided(g, times(g, bar, z), b)), free);
+        if (derive_wanted(d, a))
+            derive_contribute(d, a, divided(g, bar, b), free);
+        if (derive_wanted(d, b))
+            derive_contribute(d, b, negated(g, divided(g, times(g, bar, z), b)), free);
         break;
     case NODE_NEG:
-        contribute(d, a, negated(g, bar), free);
+        derive_contribute(d, a, negated(g, bar), free);
         break;
     case NODE_MINIMUM:
     case NODE_MAXIMUM: {
         node first = v.op == NODE_MINIMUM ? greater(g, b, a) : greater(g, a, b);
-        contribute(d, a, graph_select(g, first, bar, zero(g)), free);
-        contribute(d, b, graph_select(g, first, zero(g), bar), free);
+        derive_contribute(d, a, graph_select(g, first, bar, zero(g)), free);
+        derive_contribute(d, b, graph_select(g, first, zero(g), bar), free);
         break;
     }
     case NODE_POW:
-        if (wanted(d, a))
-            contribute(d, a,
-                       times(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
-                       free);
-        if (wanted(d, b))
-            contribute(d, b, times(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
+        if (derive_wanted(d, a))
+            derive_contribute(
+                d, a, times(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
+                free);
+        if (derive_wanted(d, b))
+            derive_contribute(d, b, times(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
         break;
     case NODE_EXP:
-        contribute(d, a, times(g, bar, z), free);
+        derive_contribute(d, a, times(g, bar, z), free);
         break;
     case NODE_LOG:
-        contribute(d, a, divided(g, bar, a), free);
+        derive_contribute(d, a, divided(g, bar, a), free);
         break;
     case NODE_LOG1P:
-        contribute(d, a, divided(g, bar, graph_add(g, one, a)), free);
+        derive_contribute(d, a, divided(g, bar, graph_add(g, one, a)), free);
         break;
     case NODE_SQRT:
-        contribute(d, a, divided(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
+        derive_contribute(d, a, divided(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
         break;
     case NODE_SIN:
-        contribute(d, a, times(g, bar, unary(g, NODE_COS, a)), free);
+        derive_contribute(d, a, times(g, bar, unary(g, NODE_COS, a)), free);
         break;
     case NODE_COS:
-        contribute(d, a, negated(g, times(g, bar, unary(g, NODE_SIN, a))), free);
+        derive_contribute(d, a, negated(g, times(g, bar, unary(g, NODE_SIN, a))), free);
         break;
     case NODE_TANH:
-        contribute(d, a, times(g, bar, graph_sub(g, one, square(g, z))), free);
+        derive_contribute(d, a, times(g, bar, graph_sub(g, one, square(g, z))), free);
         break;
     case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
-        contribute(
+        derive_contribute(
             d, a,
             times(g, bar,
                   graph_mul(g, graph_float(g, 1.1283791670955126), unary(g, NODE_EXP, graph_neg(g, square(g, a))))),
@@ -216,12 +207,12 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         break;
     case NODE_ABS: {
         node down = graph_select(g, greater(g, zero(g), a), negated(g, bar), zero(g));
-        contribute(d, a, graph_select(g, greater(g, a, zero(g)), bar, down), free);
+        derive_contribute(d, a, graph_select(g, greater(g, a, zero(g)), bar, down), free);
         break;
     }
     case NODE_SELECT:
-        contribute(d, b, graph_select(g, a, bar, zero(g)), free);
-        contribute(d, c, graph_select(g, a, zero(g), bar), free);
+        derive_contribute(d, b, graph_select(g, a, bar, zero(g)), free);
+        derive_contribute(d, c, graph_select(g, a, zero(g), bar), free);
         break;
     default: /* comparisons, floor, conversions, STOP: no derivative */
         break;
@@ -262,7 +253,7 @@ static void product_rule(derivation *d, node z, node bar) {
         others_domain = rename_index(g, others_domain, (index_id)i, to);
     }
     node rest = graph_reduce(g, REDUCE_PRODUCT, renamed, graph_and(g, others_domain, unary(g, NODE_NOT, same)), others);
-    contribute(d, body, graph_select(g, domain, times(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
+    derive_contribute(d, body, graph_select(g, domain, times(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
 }
 
 static void reduce_rule(derivation *d, node z, node bar) {
@@ -271,14 +262,14 @@ static void reduce_rule(derivation *d, node z, node bar) {
     node domain = v.child[0], body = v.child[1];
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
-        contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
+        derive_contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
     } else if (v.reduction == REDUCE_PRODUCT) {
         product_rule(d, z, bar);
     } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
         /* equal extremes share the derivative */
         node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));
         node count = graph_reduce(g, REDUCE_SUM, vars, NODE_NONE, graph_select(g, hit, graph_float(g, 1), zero(g)));
-        contribute(d, body, graph_select(g, hit, divided(g, bar, count), zero(g)), over);
+        derive_contribute(d, body, graph_select(g, hit, divided(g, bar, count), zero(g)), over);
     }
 }
 
@@ -334,7 +325,7 @@ static void gather_rule(derivation *d, node z, node bar) {
     graph *g    = d->g;
     node_view v = graph_view(g, z);
     node body   = v.child[0];
-    if (!wanted(d, body))
+    if (!derive_wanted(d, body))
         return;
     unsigned count = v.child_count - 1;
     index_id at[GRAPH_INDICES];
@@ -392,79 +383,12 @@ static void gather_rule(derivation *d, node z, node bar) {
     }
     bar = graph_select(g, guard, bar, zero(g));
     bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
-    contribute(d, body, bar, body_free);
+    derive_contribute(d, body, bar, body_free);
 }
 
-static void node_rule(derivation *d, node z, node bar);
-
-static bool mark_dependent(const graph *g, node n, node leaf, uint8_t *seen, uint8_t *active) {
-    if (n == leaf)
-        active[n] = 1;
-    if (seen[n] || n == leaf)
-        return active[n];
-    seen[n]     = 1;
-    node_view v = graph_view(g, n);
-    for (unsigned i = 0; i < v.child_count; i++)
-        active[n] |= mark_dependent(g, v.child[i], leaf, seen, active);
-    return active[n];
-}
-
-/* Reverse mode through a scan's body, in which `leaf` is the state before the step, with the given adjoint of its
- * result; returns the adjoint of leaf. What the body reads from outside gets its contributions only where `keep`. */
-static node through_body(derivation *d, node body, node leaf, node seed, bool keep) {
-    derivation inner = {.g = d->g, .outer = d, .discard_outside = !keep};
-    inner.size       = graph_node_count(d->g) + 1;
-    inner.adjoint    = get(inner.size, sizeof *inner.adjoint);
-    inner.active     = get(inner.size, 1);
-    uint8_t *seen    = get(inner.size, 1);
-    mark_dependent(d->g, body, leaf, seen, inner.active);
-    free(seen);
-    contribute(&inner, body, seed, graph_view(d->g, seed).free | graph_view(d->g, body).free);
-    for (size_t n = inner.size; n-- > 1;)
-        if (n != leaf && inner.adjoint[n])
-            node_rule(&inner, (node)n, inner.adjoint[n]);
-    node result = inner.adjoint[leaf];
-    free(inner.adjoint);
-    free(inner.active);
-    return result;
-}
-
-static void scan_rule(derivation *d, node z, node bar) {
-    graph *g    = d->g;
-    node_view v = graph_view(g, z);
-    node init = v.child[0], body = v.child[1], previous = NODE_NONE;
-    index_id over   = v.scan_index;
-    bool reverse    = v.reverse;
-    int64_t extent  = graph_index_extent(g, over);
-    index_set state = v.free & ~bit(over);
-    for (node n = z; n-- > 1 && !previous;) {
-        node_view p = graph_view(g, n);
-        if (p.op == NODE_PREVIOUS && p.scan_label == v.scan_label)
-            previous = n;
-    }
-    node before    = graph_scan_before(g, z); /* the state before each step, seen from outside */
-    node rebuilt   = rewrite_replace(g, body, previous, before);
-    index_set free = state | bit(over);
-    node next      = graph_previous(g, over, !reverse, state, TYPE_FLOAT);
-    node carry     = extent > 1 ? through_body(d, rebuilt, before, graph_add(g, bar, next), false) : NODE_NONE;
-    node total = bar, carried = NODE_NONE;
-    if (carry) {
-        carried = graph_scan(g, next, zero(g), carry);
-        total   = graph_add(g, bar, graph_scan_before(g, carried));
-    }
-    node first = through_body(d, rebuilt, before, total, true);
-    if (extent == 1) {
-        /* one step: the state before it is the initial one */
-        if (first)
-            contribute(d, init, first, free);
-    } else if (carried && wanted(d, init)) {
-        node at = graph_int(g, reverse ? extent - 1 : 0);
-        contribute(d, init, graph_gather(g, carried, 1, &over, &at), state);
-    }
-}
-
-static void node_rule(derivation *d, node z, node bar) {
+void derive_node(derivation *d, node z) {
     node_op op = graph_view(d->g, z).op;
+    node bar   = d->adjoint[z];
     if (graph_op_is_pointwise(op))
         pointwise_rule(d, z, bar);
     else if (op == NODE_REDUCE)
@@ -472,33 +396,31 @@ static void node_rule(derivation *d, node z, node bar) {
     else if (op == NODE_GATHER)
         gather_rule(d, z, bar);
     else if (op == NODE_SCAN)
-        scan_rule(d, z, bar);
+        derive_scan(d, z);
 }
 
 static void mark_active(derivation *d, const node *of, size_t count) {
     for (size_t k = 0; k < count; k++)
         d->active[of[k]] = 1;
-    /* a scan's PREVIOUS stands before it: a second round sees through it */
-    for (int round = 0; round < 2; round++)
-        for (size_t n = 1; n < d->size; n++) {
-            node_view v = graph_view(d->g, (node)n);
-            if (v.op == NODE_STOP || v.type != TYPE_FLOAT)
-                continue;
-            for (unsigned i = 0; i < v.child_count; i++)
-                if (d->active[v.child[i]])
-                    d->active[n] = 1;
-        }
+    for (size_t n = 1; n < d->size; n++) {
+        node_view v = graph_view(d->g, (node)n);
+        if (v.op == NODE_STOP || v.type != TYPE_FLOAT)
+            continue;
+        for (unsigned i = 0; i < v.child_count; i++)
+            if (d->active[v.child[i]])
+                d->active[n] = 1;
+    }
 }
 
 void derive_gradients(graph *g, node loss, const node *of, size_t count, node *gradient) {
     derivation d = {.g = g, .size = graph_node_count(g) + 1};
-    d.adjoint    = get(d.size, sizeof *d.adjoint);
-    d.active     = get(d.size, 1);
+    d.adjoint    = derive_allocate(d.size, sizeof *d.adjoint);
+    d.active     = derive_allocate(d.size, 1);
     mark_active(&d, of, count);
     d.adjoint[loss] = graph_float(g, 1);
     for (size_t n = loss + 1; n-- > 1;)
         if (d.adjoint[n] && d.active[n])
-            node_rule(&d, (node)n, d.adjoint[n]);
+            derive_node(&d, (node)n);
     for (size_t k = 0; k < count; k++)
         gradient[k] = d.adjoint[of[k]] ? d.adjoint[of[k]] : zero(g);
     free(d.adjoint);
@@ -517,8 +439,8 @@ node derive_total_loss(graph *g) {
 
 bool derive_parameter_gradients(graph *g, uint32_t *orphan) {
     uint32_t count = 0, tensors = graph_tensor_count(g);
-    node *of = get(tensors, sizeof *of), *gradient = get(tensors, sizeof *gradient);
-    uint32_t *number = get(tensors, sizeof *number);
+    node *of = derive_allocate(tensors, sizeof *of), *gradient = derive_allocate(tensors, sizeof *gradient);
+    uint32_t *number = derive_allocate(tensors, sizeof *number);
     node loss        = derive_total_loss(g);
     bool complete    = true;
     for (uint32_t i = 0; i < tensors; i++)

@@ -4,9 +4,10 @@
 
 #include "graph.h"
 
-/* n with every occurrence of `from` replaced by `to`, which must not have other types. Scans closed over `from`
- * from within are rebuilt with states of their own. */
-node rewrite_replace(graph *g, node n, node from, node to);
+/* The root nodes, in place (NODE_NONE stays), with every occurrence of from[k] replaced by to[k], of the same type and
+ * free indices. What they share is rebuilt once. Scans in which something changes are rebuilt with states of their own;
+ * a state before the step (a PREVIOUS) is replaced only outside its own scan. */
+void rewrite_replace(graph *g, unsigned count, const node *from, const node *to, size_t roots, node *root);
 
 /* Every output without STOPs. */
 void rewrite_forget_stops(graph *g);

@@ -1,0 +1,30 @@
+/* What derive.c (nodes and their rules) and derive_scan.c (scans) share. */
+#ifndef ATTNC_DERIVE_INTERNAL_H
+#define ATTNC_DERIVE_INTERNAL_H
+
+#include "derive.h"
+
+typedef struct derivation derivation;
+struct derivation {
+    graph *g;
+    node *adjoint;   /* node: the sum of contributions so far */
+    uint8_t *active; /* node: adjoints are of use: it leads from a wanted leaf; in a scan's bodies, from its states */
+    size_t size;     /* of both: handles from here on have no adjoint here */
+    /* A scan's bodies: what is not active there belongs to the derivation outside. Contributions to it are gathered
+     * here, because they are made of the states before the step; NULL where nobody wants them. */
+    derivation *outer;
+    node *outside;
+};
+
+void *derive_allocate(size_t count, size_t size);
+
+/* Is the adjoint of n of use, here or outside? */
+bool derive_wanted(const derivation *d, node n);
+/* `c` over the free indices of z is a part of the adjoint of n. */
+void derive_contribute(derivation *d, node n, node c, index_set z);
+/* Passes the adjoint of z, which is complete, on to its children. */
+void derive_node(derivation *d, node z);
+/* The same for all states of the scan that z is a state of; their adjoints are taken away. */
+void derive_scan(derivation *d, node z);
+
+#endif

@@ -1,0 +1,200 @@
+/* Reverse mode through a scan, all its states at once. State k after step t is s_k(t) = f_k(s_0(t-1), s_1(t-1), …). Let
+ * bar_k be the adjoint that it has from outside the scan. The adjoint of state k before step t is
+ *     carry_k(t) = sum over j of (df_j / ds_k)^T total_j(t),   total_j(t) = bar_j(t) + carry_j(t+1),
+ * which is a scan in the other direction whose states are the carries. What the bodies read from outside the scan and
+ * what the states begin with get their parts of `total` and of the first carry.
+ *
+ * The bodies are differentiated as they stand, with the states before the step as leaves; only what comes out has the
+ * leaves replaced by what they are seen from outside. (Replaced before, a leaf could be folded away: `if c then s else
+ * 0` with s = `if t > 0 then … else 0` is one condition.) */
+#include "derive_internal.h"
+#include "rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct backward {
+    derivation *d;
+    graph *g;
+    node first; /* the SCAN of state 0, which those of the others follow */
+    unsigned states;
+    uint32_t label;
+    index_id over;
+    bool reverse;
+    node *bar;           /* state: its adjoint from outside the scan, NODE_NONE for none */
+    node *leaf, *before; /* state: before the step, inside and seen from outside */
+    node *seed;          /* state: the adjoint of its body */
+    node *next;          /* state: the leaf of its carry after the step, NODE_NONE: it has none */
+    node *carry;         /* state: the adjoint of the state before the step, NODE_NONE for none */
+} backward;
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen, uint8_t *active) {
+    if (seen[n])
+        return active[n];
+    seen[n]     = 1;
+    node_view v = graph_view(g, n);
+    active[n]   = v.op == NODE_PREVIOUS && v.scan_label == label;
+    for (unsigned i = 0; i < v.child_count; i++)
+        active[n] |= mark_inside(g, v.child[i], label, seen, active);
+    return active[n];
+}
+
+/* What the bodies read from outside and the carries, both as seen from outside the scan. */
+static void leave_bodies(backward *b, derivation *inner) {
+    size_t roots = b->states + (inner->outside ? inner->size : 0);
+    node *root   = derive_allocate(roots, sizeof *root);
+    memcpy(root, b->carry, b->states * sizeof *root);
+    if (inner->outside)
+        memcpy(root + b->states, inner->outside, inner->size * sizeof *root);
+    rewrite_replace(b->g, b->states, b->leaf, b->before, roots, root);
+    memcpy(b->carry, root, b->states * sizeof *root);
+    for (size_t n = roots - b->states; n-- > 1;)
+        if (root[b->states + n])
+            derive_contribute(b->d, (node)n, root[b->states + n], graph_view(b->g, (node)n).free);
+    free(root);
+}
+
+/* Reverse mode through the bodies with the adjoints `seed` of their results: fills `carry`. What the bodies read from
+ * outside gets its contributions only where `keep`. */
+static void through_bodies(backward *b, bool keep) {
+    derivation inner = {.g = b->g, .outer = b->d, .size = b->first};
+    inner.adjoint    = derive_allocate(inner.size, sizeof *inner.adjoint);
+    inner.active     = derive_allocate(inner.size, 1);
+    inner.outside    = keep ? derive_allocate(inner.size, sizeof *inner.outside) : NULL;
+    uint8_t *seen    = derive_allocate(inner.size, 1);
+    for (unsigned k = 0; k < b->states; k++)
+        mark_inside(b->g, graph_scan_body(b->g, b->first + k), b->label, seen, inner.active);
+    free(seen);
+    for (unsigned k = 0; k < b->states; k++)
+        if (b->seed[k])
+            derive_contribute(&inner, graph_scan_body(b->g, b->first + k), b->seed[k],
+                              graph_view(b->g, b->first + k).free);
+    for (size_t n = inner.size; n-- > 1;)
+        if (inner.adjoint[n])
+            derive_node(&inner, (node)n);
+    for (unsigned k = 0; k < b->states; k++)
+        b->carry[k] = inner.adjoint[b->leaf[k]];
+    leave_bodies(b, &inner);
+    free(inner.adjoint);
+    free(inner.active);
+    free(inner.outside);
+}
+
+static node sum_of(graph *g, node a, node b) {
+    return a && b ? graph_add(g, a, b) : a ? a : b;
+}
+
+/* The leaves of the carries that `chosen` says, in a scan of their own. */
+static void make_next(backward *b, const bool *chosen) {
+    unsigned number = 0;
+    uint32_t label  = 0;
+    for (unsigned k = 0; k < b->states; k++) {
+        b->next[k] = NODE_NONE;
+        if (!chosen[k])
+            continue;
+        if (!label)
+            label = graph_new_scan(b->g);
+        index_set state = graph_view(b->g, b->leaf[k]).free & ~bit(b->over);
+        b->next[k]      = graph_scan_state(b->g, label, number++, b->over, !b->reverse, state, TYPE_FLOAT);
+    }
+}
+
+/* Finds which states have a carry, and the carries in terms of `next`: a state has one where the adjoint of some state
+ * reaches it. Most often those are the states that have an adjoint from outside. */
+static void find_carries(backward *b) {
+    bool *chosen = derive_allocate(b->states, sizeof *chosen);
+    for (unsigned k = 0; k < b->states; k++)
+        chosen[k] = b->bar[k] != NODE_NONE;
+    for (bool done = false; !done;) {
+        bool more = false, fewer = false;
+        make_next(b, chosen);
+        for (unsigned k = 0; k < b->states; k++)
+            b->seed[k] = sum_of(b->g, b->bar[k], b->next[k]);
+        through_bodies(b, false);
+        for (unsigned k = 0; k < b->states; k++) {
+            more |= b->carry[k] && !chosen[k];
+            fewer |= !b->carry[k] && chosen[k];
+            chosen[k] = b->carry[k] != NODE_NONE;
+        }
+        if (fewer) /* not all that were guessed: from none upwards */
+            memset(chosen, 0, b->states * sizeof *chosen);
+        done = !more && !fewer;
+    }
+    free(chosen);
+}
+
+/* Closes the scan of the carries: each becomes its value at every step. */
+static void close_carries(backward *b) {
+    node *part = derive_allocate(4 * (size_t)b->states, sizeof *part), *previous = part, *init = part + b->states,
+         *body = init + b->states, *scan = body + b->states;
+    unsigned count = 0;
+    for (unsigned k = 0; k < b->states; k++)
+        if (b->next[k]) {
+            previous[count] = b->next[k];
+            init[count]     = graph_float(b->g, 0);
+            body[count++]   = b->carry[k];
+        }
+    if (count)
+        graph_scan_group(b->g, count, previous, init, body, scan);
+    count = 0;
+    for (unsigned k = 0; k < b->states; k++)
+        b->carry[k] = b->next[k] ? scan[count++] : NODE_NONE;
+    free(part);
+}
+
+static void derive_steps(backward *b) {
+    graph *g        = b->g;
+    node *carried   = derive_allocate(b->states, sizeof *carried);
+    bool single     = graph_index_extent(g, b->over) == 1;
+    index_set whole = bit(b->over);
+    if (!single) {
+        find_carries(b);
+        close_carries(b);
+        memcpy(carried, b->carry, b->states * sizeof *carried);
+    }
+    for (unsigned k = 0; k < b->states; k++)
+        b->seed[k] = sum_of(g, b->bar[k], carried[k] ? graph_scan_before(g, carried[k]) : NODE_NONE);
+    through_bodies(b, true);
+    node at = graph_int(g, b->reverse ? graph_index_extent(g, b->over) - 1 : 0);
+    for (unsigned k = 0; k < b->states; k++) {
+        node init       = graph_scan_init(g, b->first + k);
+        index_set state = graph_view(g, b->leaf[k]).free & ~whole;
+        if (single && b->carry[k]) /* the state before the only step is the initial one */
+            derive_contribute(b->d, init, b->carry[k], state | whole);
+        else if (carried[k] && derive_wanted(b->d, init))
+            derive_contribute(b->d, init, graph_gather(g, carried[k], 1, &b->over, &at), state);
+    }
+    free(carried);
+}
+
+void derive_scan(derivation *d, node z) {
+    graph *g    = d->g;
+    node_view v = graph_view(g, z);
+    backward b  = {.d       = d,
+                   .g       = g,
+                   .first   = graph_scan_node(g, v.scan_label, 0),
+                   .states  = v.child_count / 2,
+                   .label   = v.scan_label,
+                   .over    = v.scan_index,
+                   .reverse = v.reverse};
+    node *part  = derive_allocate(6 * (size_t)b.states, sizeof *part);
+    b.bar       = part;
+    b.leaf      = b.bar + b.states;
+    b.before    = b.leaf + b.states;
+    b.seed      = b.before + b.states;
+    b.next      = b.seed + b.states;
+    b.carry     = b.next + b.states;
+    for (unsigned k = 0; k < b.states; k++) {
+        /* nothing stands between the states of a scan: their adjoints are complete together */
+        b.bar[k]                = d->adjoint[b.first + k];
+        d->adjoint[b.first + k] = NODE_NONE;
+        b.leaf[k]               = graph_scan_leaf(g, b.label, k);
+        b.before[k]             = graph_scan_before(g, b.first + k);
+    }
+    derive_steps(&b);
+    free(part);
+}
