@@ -368,6 +368,34 @@ static int attempt(module *m, recurrence *r) {
     return result;
 }
 
+/* The intermediate values contain new states, which are the scans, and states before the step. */
+static void see_from_outside(module *m, recurrence *r, unsigned states, const node *previous, const node *body,
+                             const node *scan) {
+    node *from = get(r->count, sizeof *from), *to = get(r->count, sizeof *to), *root = get(r->count, sizeof *root);
+    unsigned count = 0, roots = 0;
+    for (unsigned k = 0; k < r->count; k++)
+        if (!r->member[k].state)
+            root[roots++] = r->member[k].body;
+    for (unsigned k = 0; k < states && roots; k++) {
+        node_view b = graph_view(m->g, body[k]), s = graph_view(m->g, scan[k]);
+        if (b.free != s.free || b.type != s.type)
+            continue; /* it stays an expression of the states before */
+        from[count] = body[k];
+        to[count++] = scan[k];
+    }
+    rewrite_replace(m->g, count, from, to, roots, root);
+    for (unsigned k = 0; k < states && roots; k++)
+        to[k] = graph_scan_before(m->g, scan[k]);
+    if (roots)
+        rewrite_replace(m->g, states, previous, to, roots, root);
+    for (unsigned k = r->count; k-- > 0;)
+        if (!r->member[k].state)
+            r->member[k].bound.node = root[--roots];
+    free(from);
+    free(to);
+    free(root);
+}
+
 /* The states' scans; the intermediate values as they are seen from outside. */
 static void close_group(module *m, recurrence *r) {
     node *previous = get(r->count, sizeof *previous), *init = get(r->count, sizeof *init),
@@ -385,18 +413,7 @@ static void close_group(module *m, recurrence *r) {
     for (unsigned k = 0, state = 0; k < r->count; k++)
         if (r->member[k].state)
             r->member[k].bound.node = scan[state++];
-    for (unsigned k = 0; k < r->count; k++) {
-        member *i = &r->member[k];
-        if (i->state)
-            continue;
-        node n = i->body;
-        for (unsigned j = 0; j < states; j++) /* the new states first: they contain the old */
-            n = rewrite_replace(m->g, n, body[j], scan[j]);
-        for (unsigned j = 0; j < states; j++)
-            if (graph_depends_on(m->g, n, previous[j]))
-                n = rewrite_replace(m->g, n, previous[j], graph_scan_before(m->g, scan[j]));
-        i->bound.node = n;
-    }
+    see_from_outside(m, r, states, previous, body, scan);
     free(previous);
     free(init);
     free(body);

@@ -372,7 +372,7 @@ static void rules(void **state) {
         {"output y[b,t] = sum[s where s < W or s <= t](x[b,s])", small_prefix, 1},
         {"output y[b,t] = sum[s where s <= t and (t - s) % 2 == 0](x[b,s])", small_dilated, 2},
         {"param f[c] output y[b,t] = sum[c where t - c >= 0](f[c] * x[b,t-c])", small_filter, 1},
-        {"param f[c] output y[b,t] = sum[c](f[c] * x[b,t-c])", small_filter, 1},
+        {"param f[c] output y[b,t] = sum[c](f[c] * (if t >= c then x[b,t-c] else 0))", small_filter, 1},
         {"output y[b,t] = sum[s where topk[s where s <= t](x[b,s] * 1.0, W)](x[b,s])", small_topk, 1},
         {"output y[b,t] = sum[s where s <= t and doc[b,s] < doc[b,t]](x[b,s])", small_causal, 1},
         {"m[b,t,s] = if s <= t then exp(x[b,s] * doc[b,t]) else 0 output y[b,t] = sum[s](m[b,t,s] * x[b,s])",
@@ -382,7 +382,7 @@ static void rules(void **state) {
         {"e[b,t,s] = exp(x[b,t] * x[b,s]) output y[b,t] = sum[s where s <= t](e[b,t,s]) + "
          "sum[s where s <= t and t - s <= W](e[b,t,s])",
          small_union, 1},
-        {"e[b,t] = exp(x[b,t]) output y[b,t] = e[b,t-3] + x[b,t]", small_shift, 1},
+        {"e[b,t] = exp(x[b,t]) output y[b,t] = (if t >= 3 then e[b,t-3] else 0) + x[b,t]", small_shift, 1},
         {"S[b,t] = x[b,t] * S[b,t-1] + doc[b,t] from 0 output y[b,t] = S[b,t]", small_scan, 1},
         {"output y[b,t] = sum[s where s <= t and s / C == t / C](x[b,s])", small_block, 4},
     };
@@ -534,7 +534,8 @@ static void causality_rules(void **state) {
          CAUSALITY_REFUTED, 0, 1, NULL},
         {"S[b,t,d] = 0.5 * S[b,t+1,d] + x[b,t,d] from 0 output y[b,t,d] = S[b,t,d]", CAUSALITY_REFUTED, 0, 1, "S"},
         {"S[b,t,d] = 0.5 * S[b,t-1,d] + x[b,t,d] from 0 output y[b,t,d] = S[b,t,d]", CAUSALITY_PROVED, 0, 0, NULL},
-        {"S[b,t,d] = 0.5 * S[b,t-1,d] + x[b,t+1,d] from 0 output y[b,t,d] = S[b,t,d]", CAUSALITY_REFUTED, 0, 1, NULL},
+        {"S[b,t,d] = 0.5 * S[b,t-1,d] + (if t < T-1 then x[b,t+1,d] else 0) from 0 output y[b,t,d] = S[b,t,d]",
+         CAUSALITY_REFUTED, 0, 1, NULL},
         {"output y[b,t,d] = rmsnorm[t](x[b,t,d])", CAUSALITY_REFUTED, 0, 1, NULL},
         {"output y[b,t,d] = x[b,T-1-t,d]", CAUSALITY_REFUTED, 3, 4, NULL},
         {"output y[b,t,d] = x[b,t/2,d] + x[b,0,d] + x[b,min(t, 9),d] + x[b,(t/C)*C,d]", CAUSALITY_PROVED, 0, 0, NULL},
