@@ -31,13 +31,12 @@ typedef struct emitter {
     uint32_t target; /* buffer being written by the statement: its node is computed, not loaded */
     node computing;
     index_id split;
-    node *scan_of; /* scan label: the SCAN node */
     /* what was computed at a point: open addressing by (stamp, node); stamps are never used again */
     struct remembered {
         uint32_t stamp;
         node node;
         LLVMValueRef value;
-    } *memo;
+    } * memo;
     size_t memo_count, memo_size;
     uint32_t stamps;
     /* the environments that gathers made at this point, so that the same substitution is the same place */
@@ -46,7 +45,7 @@ typedef struct emitter {
         unsigned count;
         index_id index[TENSOR_RANK];
         LLVMValueRef value[TENSOR_RANK];
-    } *substitution;
+    } * substitution;
     unsigned substitution_count, substitution_room;
 } emitter;
 

@@ -100,10 +100,10 @@ static void write_node(writer *w, node n) {
         add(&w->out, "r%u:%llx ", random_number(w->e, (uint32_t)v.integer), (unsigned long long)v.vars);
         break;
     case NODE_PREVIOUS: {
-        node scan = e->scan_of[v.scan_label];
+        node scan = graph_scan_node(e->g, v.scan_label, v.scan_state);
         add(&w->out, "p%u:%u%d", label_number(w, v.scan_label), v.scan_index, v.reverse);
         write_buffer(w, e->s->buffer_of[scan]);
-        write_node(w, graph_view(e->g, scan).child[0]);
+        write_node(w, graph_scan_init(e->g, scan));
         break;
     }
     default:

@@ -515,16 +515,6 @@ static void call_step(program *p, const step *t, LLVMValueRef entry, LLVMBasicBl
     *at = LLVMGetInsertBlock(e->builder);
 }
 
-static void find_scans(emitter *e) {
-    size_t count = graph_node_count(e->g);
-    e->scan_of   = get(count + 1, sizeof *e->scan_of);
-    for (size_t n = 1; n <= count; n++) {
-        node_view v = graph_view(e->g, (node)n);
-        if (v.op == NODE_SCAN)
-            e->scan_of[v.scan_label] = (node)n;
-    }
-}
-
 LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char *symbol, const char *cpu,
                            const char *features) {
     program p       = {.cpu = cpu, .features = features};
@@ -546,7 +536,6 @@ LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char
     e->buffer       = get(s->buffer_count, sizeof *e->buffer);
     e->random       = get(nodes, sizeof *e->random);
     p.kernel        = get(s->step_count, sizeof *p.kernel);
-    find_scans(e);
 
     LLVMTypeRef type[4] = {e->pointer, e->pointer, e->pointer, e->i64};
     LLVMValueRef entry  = LLVMAddFunction(e->module, symbol, LLVMFunctionType(e->i32, type, 4, false));
@@ -568,7 +557,6 @@ LLVMModuleRef emit_program(const schedule *s, LLVMContextRef context, const char
     free(e->random);
     free(e->memo);
     free(e->substitution);
-    free(e->scan_of);
     LLVMDisposeBuilder(e->builder);
     return e->module;
 }

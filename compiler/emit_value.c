@@ -192,8 +192,8 @@ static LLVMValueRef gather(emitter *e, environment *at, node_view v) {
 
 /* The state before this step: the scan's result one step back, or the initial state. */
 static LLVMValueRef previous(emitter *e, environment *at, node_view v) {
-    node scan          = e->scan_of[v.scan_label];
-    node init          = graph_view(e->g, scan).child[0];
+    node scan          = graph_scan_node(e->g, v.scan_label, v.scan_state);
+    node init          = graph_scan_init(e->g, scan);
     int64_t extent     = graph_index_extent(e->g, v.scan_index);
     LLVMValueRef here  = at->value[v.scan_index];
     LLVMValueRef first = LLVMBuildICmp(e->builder, LLVMIntEQ, here, emit_int(e, v.reverse ? extent - 1 : 0), "");

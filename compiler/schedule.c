@@ -90,17 +90,6 @@ step *schedule_add_step(scheduler *c) {
     return t;
 }
 
-void schedule_note_state(scheduler *c, uint32_t label, uint32_t buffer_number) {
-    if (label >= c->label_capacity) {
-        size_t more = (size_t)label * 2 + 16;
-        c->state_of = resize(c->state_of, c->label_capacity, more, sizeof *c->state_of);
-        for (size_t i = c->label_capacity; i < more; i++)
-            c->state_of[i] = NO_BUFFER;
-        c->label_capacity = more;
-    }
-    c->state_of[label] = buffer_number;
-}
-
 /* Marks which nodes belong to the body of which scan: those that depend on its state before the step. */
 static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
@@ -118,6 +107,13 @@ static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
     return dep;
 }
 
+/* All states of a scan are computed together: one that is wanted brings the others. */
+static void mark_states(const graph *g, node scan, uint8_t *mark) {
+    node_view v = graph_view(g, scan);
+    for (unsigned k = 0; k < v.child_count / 2; k++)
+        mark[graph_scan_node(g, v.scan_label, k)] = 1;
+}
+
 static uint8_t *reachable(const graph *g) {
     uint8_t *mark = schedule_allocate(graph_node_count(g) + 1, 1);
     for (uint32_t i = 0; i < graph_output_count(g); i++)
@@ -127,6 +123,8 @@ static uint8_t *reachable(const graph *g) {
             node_view v = graph_view(g, (node)n);
             for (unsigned i = 0; i < v.child_count; i++)
                 mark[v.child[i]] = 1;
+            if (v.op == NODE_SCAN)
+                mark_states(g, (node)n, mark);
         }
     return mark;
 }
@@ -135,9 +133,10 @@ static void mark_scans(scheduler *c, const uint8_t *mark, size_t count) {
     uint8_t *seen = schedule_allocate(count + 1, 1);
     for (size_t n = 1; n <= count; n++) {
         node_view v = graph_view(c->g, (node)n);
-        if (mark[n] && v.op == NODE_SCAN) {
+        if (mark[n] && v.op == NODE_SCAN && v.scan_state == 0) {
             memset(seen, 0, count + 1);
-            mark_inside(c, v.child[1], v.scan_label, seen);
+            for (unsigned i = v.child_count / 2; i < v.child_count; i++)
+                mark_inside(c, v.child[i], v.scan_label, seen);
         }
     }
     free(seen);
@@ -194,6 +193,8 @@ static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
         int64_t here = graph_space(c->g, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
         for (unsigned i = 0; i < v.child_count; i++) {
             node child = v.child[i];
+            if (v.op == NODE_SCAN && i % (v.child_count / 2) != v.scan_state)
+                continue; /* another state's */
             uses[child]++;
             if (here > space[child])
                 space[child] = here;
@@ -288,6 +289,8 @@ static void require(scheduler *c, node n) {
         return;
     c->done[n]  = 1;
     node_view v = graph_view(c->g, n);
+    if (v.op == NODE_SCAN)
+        mark_states(c->g, n, c->done);
     if (v.op == NODE_TENSOR)
         return;
     if (c->product[n]) {
@@ -381,7 +384,6 @@ schedule *schedule_graph(graph *g, bool share_workspace) {
     free(c.stored);
     free(c.done);
     free(c.inside);
-    free(c.state_of);
     return s;
 }
 

@@ -26,10 +26,9 @@ typedef struct scheduler {
     uint32_t *inside;  /* node: label of the innermost scan whose state before the step it depends on; 0: none */
     product **product; /* node: how it is a product, NULL: it is not */
     size_t step_capacity, buffer_capacity;
-    uint32_t *state_of; /* scan label: the buffer that holds its state, NO_BUFFER before it is scheduled */
-    size_t label_capacity;
-    index_set fixed; /* indices whose loops are open around the statement being written */
-    axis_order hint; /* the order in which the reader of a node without loads walks */
+    index_set fixed;    /* indices whose loops are open around the statement being written */
+    index_set stepping; /* those of them that scans run over */
+    axis_order hint;    /* the order in which the reader of a node without loads walks */
 } scheduler;
 
 void *schedule_allocate(size_t count, size_t size);
@@ -42,7 +41,6 @@ bool schedule_is_true(const graph *g, node domain);
 uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element,
                              const axis_order *order);
 step *schedule_add_step(scheduler *c);
-void schedule_note_state(scheduler *c, uint32_t label, uint32_t buffer_number);
 
 /* Products. */
 product *schedule_match_product(scheduler *c, node reduce);

@@ -64,8 +64,10 @@ static void walk(visitor *w, node n, const reading *r) {
         report(w, c->s->buffer_of[n], r);
         return;
     }
-    if (v.op == NODE_PREVIOUS && v.scan_label < c->label_capacity && c->state_of[v.scan_label] != NO_BUFFER) {
-        report(w, c->state_of[v.scan_label], r);
+    if (v.op == NODE_PREVIOUS) {
+        uint32_t state = c->s->buffer_of[graph_scan_node(c->g, v.scan_label, v.scan_state)];
+        if (state != NO_BUFFER)
+            report(w, state, r);
         return;
     }
     if (v.op == NODE_GATHER) {

@@ -26,6 +26,11 @@ static void use_node(schedule *s, node n, uint32_t step, uint32_t *seen) {
         return;
     for (unsigned i = 0; i < v.child_count; i++)
         use_node(s, v.child[i], step, seen);
+    if (v.op == NODE_PREVIOUS) { /* at the first step it is what the state begins with */
+        node scan = graph_scan_node(s->graph, v.scan_label, v.scan_state);
+        use(s, s->buffer_of[scan], step);
+        use_node(s, graph_scan_init(s->graph, scan), step, seen);
+    }
 }
 
 static void use_operands(schedule *s, node n, uint32_t step, uint32_t *seen) {

@@ -234,89 +234,189 @@ static axis_order layout_of(const scheduler *c, node n, index_set axes) {
     return order;
 }
 
-static void visit_inside(const scheduler *c, node n, uint32_t label, uint8_t *seen, index_set *mixed, node *list,
-                         unsigned *count) {
+/* What the steps of a scan are made of. */
+typedef struct inside {
+    uint32_t label;
+    uint8_t *seen;
+    node *list; /* the nodes that a step stores, in the order in which they need each other */
+    unsigned count;
+    index_set mixed; /* indices along which a step reads more than one element */
+    index_set all;   /* indices that everything stored has */
+} inside;
+
+static void visit_inside(const scheduler *c, node n, inside *in) {
     n = schedule_strip(c->g, n);
-    if (seen[n] || !c->inside[n])
+    if (in->seen[n] || !c->inside[n])
         return;
-    seen[n]     = 1;
+    in->seen[n] = 1;
     node_view v = graph_view(c->g, n);
     if (v.op == NODE_REDUCE)
-        *mixed |= v.vars;
+        in->mixed |= v.vars;
     if (v.op == NODE_GATHER)
         for (unsigned i = 0; i + 1 < v.child_count; i++)
-            *mixed |= bit(v.substituted[i]);
+            in->mixed |= bit(v.substituted[i]);
     if (v.op == NODE_TOPK || v.op == NODE_SCAN)
-        *mixed |= bit(v.scan_index);
+        in->mixed |= bit(v.scan_index);
+    if (v.op == NODE_SCAN)
+        for (unsigned k = 0; k < v.child_count / 2; k++)
+            in->all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
     for (unsigned i = 0; i < v.child_count; i++)
-        visit_inside(c, v.child[i], label, seen, mixed, list, count);
-    if (c->stored[n] && c->inside[n] == label)
-        list[(*count)++] = n;
+        visit_inside(c, v.child[i], in);
+    if (c->stored[n] && c->inside[n] == in->label) {
+        in->all &= v.free;
+        in->list[in->count++] = n;
+    }
+}
+
+static node body_of(const scheduler *c, uint32_t label, unsigned state) {
+    return schedule_strip(c->g, graph_scan_body(c->g, graph_scan_node(c->g, label, state)));
+}
+
+/* Which state of the scan is n the body of, element for element? The number of states where it is of none. */
+static unsigned state_of_body(const scheduler *c, node n, uint32_t label) {
+    unsigned states = graph_scan_states(c->g, label), k = 0;
+    while (k < states && (body_of(c, label, k) != n ||
+                          graph_view(c->g, graph_scan_node(c->g, label, k)).free != graph_view(c->g, n).free))
+        k++;
+    return k;
+}
+
+/* A body that other bodies contain (they want the new value of its state) is stored once, as the state. What has loops
+ * of its own is stored in any case, and copied. */
+static void store_bodies(scheduler *c, uint32_t label) {
+    for (unsigned k = 0; k < graph_scan_states(c->g, label); k++) {
+        node body = body_of(c, label, k);
+        if (c->inside[body] == label && graph_view(c->g, body).op != NODE_PREVIOUS &&
+            state_of_body(c, body, label) < graph_scan_states(c->g, label))
+            c->stored[body] = 1;
+    }
+}
+
+static bool has_own_loops(node_op op) {
+    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+}
+
+/* One state of a scan. */
+typedef struct scan_state {
+    uint32_t target;
+    node body;
+    axis_order loops; /* inside a step */
+    bool stored;
+} scan_state;
+
+/* The buffer of a state: the indices open around the scan, those of the loops around its steps, the step, the rest. */
+static void add_state(scheduler *c, node scan, index_set apart, index_id inner, scan_state *s) {
+    node_view v               = graph_view(c->g, scan);
+    index_set rest            = v.free & ~bit(v.scan_index) & ~c->fixed & ~apart;
+    s->body                   = schedule_strip(c->g, graph_scan_body(c->g, scan));
+    inner                     = inner == GRAPH_INDICES ? schedule_innermost(c, s->body, rest, NULL) : inner;
+    index_set last            = inner == GRAPH_INDICES ? 0 : bit(inner);
+    axis_order outer          = in_id_order(c, apart);
+    axis_order whole          = in_id_order(c, c->fixed & v.free & ~bit(v.scan_index) & ~c->stepping);
+    s->loops                  = in_id_order(c, rest & ~last);
+    axis_order step           = {.rank = 1, .index = {v.scan_index}};
+    const axis_order *part[3] = {&outer, &step, &s->loops};
+    if (last)
+        s->loops.index[s->loops.rank++] = inner;
+    for (unsigned p = 0; p < 3; p++)
+        for (unsigned i = 0; i < part[p]->rank; i++)
+            whole.index[whole.rank++] = part[p]->index[i];
+    s->target             = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
+    c->s->buffer_of[scan] = s->target;
+}
+
+static statement *store_state(scheduler *c, scan_state *s) {
+    s->stored = true;
+    return loops(c, &s->loops, true, store(s->target, s->body));
+}
+
+/* What a step stores besides its states, in a buffer that every step uses anew. */
+static statement *inside_nest(scheduler *c, node n) {
+    index_set axes  = graph_view(c->g, n).free;
+    axis_order own  = layout_of(c, n, axes & ~c->fixed);
+    axis_order full = in_id_order(c, axes & c->fixed & ~c->stepping);
+    for (unsigned k = 0; k < own.rank; k++)
+        full.index[full.rank++] = own.index[k];
+    uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(graph_view(c->g, n).type), &full);
+    nest made          = nest_of(c, n, target, own);
+    c->s->buffer_of[n] = target;
+    return made.body;
+}
+
+/* One step: everything that it stores, in the order of need, and the states. A state before the step is read from the
+ * place of the step before, so the order of the states is free. */
+static statement *step_of(scheduler *c, const inside *in, scan_state *state) {
+    unsigned states   = graph_scan_states(c->g, in->label);
+    statement *result = NULL;
+    for (unsigned i = 0; i < in->count; i++) {
+        node n     = in->list[i];
+        node_op op = graph_view(c->g, n).op;
+        unsigned k = has_own_loops(op) ? states : state_of_body(c, n, in->label);
+        if (k < states) {
+            append(&result, store_state(c, &state[k]));
+            c->s->buffer_of[n] = state[k].target;
+        } else if (op != NODE_SCAN) {
+            append(&result, inside_nest(c, n));
+        } else if (c->s->buffer_of[n] == NO_BUFFER) { /* not yet with another state of its scan */
+            append(&result, scan_nest(c, n).body);
+        }
+    }
+    for (unsigned k = 0; k < states; k++)
+        if (!state[k].stored)
+            append(&result, store_state(c, &state[k]));
+    return result;
+}
+
+static node largest_state(const scheduler *c, node_view v) {
+    node best = graph_scan_node(c->g, v.scan_label, 0);
+    for (unsigned k = 1; k < v.child_count / 2; k++) {
+        node n = graph_scan_node(c->g, v.scan_label, k);
+        if (graph_space(c->g, graph_view(c->g, n).free) > graph_space(c->g, graph_view(c->g, best).free))
+            best = n;
+    }
+    return best;
 }
 
 /* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
- * the new state. The index that walks through memory stays innermost even where it could be outside. */
+ * the new states. The index that walks through memory stays innermost even where it could be outside. */
 static nest scan_nest(scheduler *c, node n) {
     node_view v     = graph_view(c->g, n);
+    unsigned states = v.child_count / 2;
     size_t count    = graph_node_count(c->g) + 1;
-    uint8_t *seen   = schedule_allocate(count, 1);
-    node *list      = schedule_allocate(count, sizeof *list);
-    unsigned stored = 0;
-    index_set mixed = 0, before = c->fixed;
-    visit_inside(c, v.child[1], v.scan_label, seen, &mixed, list, &stored);
-    free(seen);
-    index_id over   = v.scan_index;
-    index_set state = v.free & ~bit(over) & ~before;
-    index_set apart = state & ~mixed;
-    index_id inner  = schedule_innermost(c, schedule_strip(c->g, v.child[1]), apart ? apart : state, NULL);
+    inside in       = {.label = v.scan_label, .all = ~(index_set)0};
+    in.seen         = schedule_allocate(count, 1);
+    in.list         = schedule_allocate(count, sizeof *in.list);
+    store_bodies(c, v.scan_label);
+    for (unsigned k = 0; k < states; k++) {
+        visit_inside(c, body_of(c, v.scan_label, k), &in);
+        in.all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
+    }
+    index_set before = c->fixed, before_stepping = c->stepping;
+    index_set apart   = in.all & ~in.mixed & ~bit(v.scan_index) & ~before;
+    node largest      = largest_state(c, v);
+    index_set state   = graph_view(c->g, largest).free & ~bit(v.scan_index) & ~before;
+    node largest_body = body_of(c, v.scan_label, graph_view(c->g, largest).scan_state);
+    index_id inner    = schedule_innermost(c, largest_body, apart ? apart : state, NULL);
     if (inner != GRAPH_INDICES)
         apart &= ~bit(inner);
 
-    axis_order outer            = in_id_order(c, apart),
-               rest             = in_id_order(c, state & ~apart & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
-    axis_order layout           = outer;
-    layout.index[layout.rank++] = over;
-    for (unsigned i = 0; i < rest.rank; i++)
-        layout.index[layout.rank++] = rest.index[i];
-    if (inner != GRAPH_INDICES)
-        layout.index[layout.rank++] = inner;
-    axis_order whole =
-        in_id_order(c, before & v.free & ~bit(over)); /* a scan inside a scan: a copy for each outer item */
-    for (unsigned i = 0; i < layout.rank; i++)
-        whole.index[whole.rank++] = layout.index[i];
-    uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
-    c->s->buffer_of[n] = target;
-    schedule_note_state(c, v.scan_label, target);
-    statement *step_body = NULL;
-    c->fixed             = before | apart | bit(over);
-    for (unsigned i = 0; i < stored; i++) {
-        node inside    = list[i];
-        index_set axes = graph_view(c->g, inside).free;
-        if (graph_view(c->g, inside).op == NODE_SCAN) {
-            append(&step_body, scan_nest(c, inside).body);
-            continue;
-        }
-        axis_order own  = layout_of(c, inside, axes & ~bit(over) & ~c->fixed),
-                   full = in_id_order(c, axes & c->fixed & ~bit(over));
-        for (unsigned k = 0; k < own.rank; k++)
-            full.index[full.rank++] = own.index[k];
-        uint32_t buffer_number =
-            schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(graph_view(c->g, inside).type), &full);
-        nest made               = nest_of(c, inside, buffer_number, own);
-        c->s->buffer_of[inside] = buffer_number;
-        append(&step_body, made.body);
+    scan_state *part = schedule_allocate(states, sizeof *part);
+    for (unsigned k = 0; k < states; k++) {
+        node here = graph_scan_node(c->g, v.scan_label, k);
+        add_state(c, here, apart, here == largest ? inner : GRAPH_INDICES, &part[k]);
     }
-    free(list);
-    axis_order state_loops = rest;
-    if (inner != GRAPH_INDICES)
-        state_loops.index[state_loops.rank++] = inner;
-    v = graph_view(c->g, n);
-    append(&step_body, loops(c, &state_loops, true, store(target, schedule_strip(c->g, v.child[1]))));
+    c->fixed        = before | apart | bit(v.scan_index);
+    c->stepping     = before_stepping | bit(v.scan_index);
     statement *scan = new_statement(STATEMENT_FOR);
-    scan->index     = over;
+    scan->index     = v.scan_index;
     scan->reverse   = v.reverse;
-    scan->body      = step_body;
+    scan->body      = step_of(c, &in, part);
     c->fixed        = before;
+    c->stepping     = before_stepping;
+    free(in.seen);
+    free(in.list);
+    free(part);
+    axis_order outer = in_id_order(c, apart);
     return (nest){loops(c, &outer, true, scan), GRAPH_INDICES};
 }
 

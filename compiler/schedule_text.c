@@ -34,6 +34,8 @@ static void print_value(const schedule *s, node n, node root, unsigned depth, FI
         return;
     case NODE_PREVIOUS:
         fputs("previous", file);
+        if (v.scan_state)
+            fprintf(file, ".%u", v.scan_state);
         return;
     case NODE_RANDOM:
         fprintf(file, "random.%lld", (long long)v.integer);
