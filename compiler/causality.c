@@ -405,9 +405,9 @@ static bound reduce(prover *p, node n, node_view v) {
 static bound topk(prover *p, node n, node_view v) {
     index_set over    = (index_set)1 << v.scan_index;
     condition_set set = {0};
-    node domain       = v.child[0];
+    node domain = v.child[0], score = v.child[1]; /* the view's children move when conditions are added */
     condition_add(p->c, &set, domain);
-    bound b = refined(p, v.child[1], &set), d = of(p, domain);
+    bound b = refined(p, score, &set), d = of(p, domain);
     join(&b, &d, n);
     eliminate(p->g, &b, over, n);
     return b;

@@ -112,9 +112,10 @@ static void need_conjunction(walk *w, node n, const condition_set *when) {
 /* What a reduction goes through: its own conditions, its domain, and for a sum where the body is not 0. */
 static condition_set reduced_over(walk *w, node n, node_view v) {
     condition_set set = *w->need[n];
-    condition_add(w->c, &set, v.child[0]);
+    node domain = v.child[0], body = v.child[1]; /* the view's children move when conditions are added */
+    condition_add(w->c, &set, domain);
     if (v.reduction == REDUCE_SUM)
-        condition_merge(&set, condition_support(w->c, v.child[1]));
+        condition_merge(&set, condition_support(w->c, body));
     assume(w, &set, true);
     return set;
 }

@@ -478,6 +478,15 @@ static void replace(char *text, const char *from, const char *to) {
     free(copy);
 }
 
+/* What is proved has no example against it, at small sizes. */
+static void no_example(const spec *s, const binding *set, size_t count) {
+    graph *small = sizes_elaborate(s, &(elaboration){0}, set, count);
+    causality example;
+    assert_non_null(small);
+    assert_false(causality_example(small, causality_time(small), &example));
+    graph_free(small);
+}
+
 static void every_spec_is_causal(void **state) {
     (void)state;
     DIR *d = opendir(SPECS);
@@ -491,6 +500,7 @@ static void every_spec_is_causal(void **state) {
         subject s = study(path, &(elaboration){0}, NULL);
         if (s.facts->causality.kind != CAUSALITY_PROVED)
             fail_msg("%s is not proved causal", path);
+        no_example(s.spec, (const binding[]){{"T", 8}, {"D", 16}, {"B", 1}}, 3);
         done(&s);
         n++;
     }
@@ -500,12 +510,17 @@ static void every_spec_is_causal(void **state) {
 
 static void one_later_is_refuted(void **state) {
     (void)state;
-    static const char *const name[] = {"mha", "mqa", "gqa", "mla", "sliding", "sparse"};
-    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+    static const struct {
+        const char *name, *from, *to;
+    } change[] = {{"mha", "s <= t", "s <= t + 1"},        {"mqa", "s <= t", "s <= t + 1"},
+                  {"gqa", "s <= t", "s <= t + 1"},        {"mla", "s <= t", "s <= t + 1"},
+                  {"sliding", "s <= t", "s <= t + 1"},    {"sparse", "s <= t", "s <= t + 1"},
+                  {"linear", "u[t - c]", "u[t - c + 1]"}, {"identity", "x[b,t,f]", "x[b,t+1,f]"}};
+    for (size_t i = 0; i < sizeof change / sizeof *change; i++) {
         char path[512];
-        snprintf(path, sizeof path, SPECS "%s.att", name[i]);
+        snprintf(path, sizeof path, SPECS "%s.att", change[i].name);
         char *text = slurp(path);
-        replace(text, "s <= t", "s <= t + 1");
+        replace(text, change[i].from, change[i].to);
         subject s    = study_text(text);
         causality *c = &s.facts->causality;
         assert_int_equal(c->kind, CAUSALITY_REFUTED);
@@ -563,6 +578,8 @@ static void causality_rules(void **state) {
             fail_msg("`%s`: found %d, not %d", rule[i].text, (int)c->kind, (int)rule[i].kind);
         if (c->kind == CAUSALITY_REFUTED && rule[i].at >= 0 && (c->at != rule[i].at || c->depends != rule[i].depends))
             fail_msg("`%s`: the example is %d on %d", rule[i].text, (int)c->at, (int)c->depends);
+        if (c->kind == CAUSALITY_PROVED)
+            no_example(s.spec, (const binding[]){{"T", 8}, {"C", 2}}, 2);
         if (rule[i].culprit) {
             assert_true(c->culprit != NODE_NONE);
             assert_string_equal(graph_node_name(s.facts->g, c->culprit), rule[i].culprit);
