@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares attnc with the NumPy references, variants with each other, and machine code with the interpreter."""
+"""Compares attnc with the NumPy references, variants with each other, and machine code with the interpreter.
+Arguments, if any, are parts of the names of the specs to compare."""
 import os
 import subprocess
 import sys
@@ -12,123 +13,78 @@ except ImportError:
     print("0 passed, 0 failed, 1 skipped")
     sys.exit(0)
 
-import mechanisms
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-ATTNC = os.environ.get("ATTNC", os.path.join(ROOT, "build", "release", "attnc"))
-passed = failed = 0
+import functions
+from cases import MORE, STUDY
+from harness import ROOT, attnc, check, counts, options, spec, values, worst
 
 
-def check(name, ok, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    print(f"{'ok    ' if ok else 'FAILED'} {name} {detail}")
-
-
-def attnc(*arguments):
-    return subprocess.run([ATTNC, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-
-
-def spec(name):
-    return os.path.join(ROOT, "specs", name + ".att")
-
-
-def options(size, variant, define):
-    result = ["--size", ",".join(f"{k}={v}" for k, v in size.items())]
-    if variant:
-        result += ["--variant", variant]
-    for name, value in define.items():
-        result += ["-D", f"{name}={value}"]
-    return result
-
-
-def values(name, size, variant=None, define={}, more=(), seed=1):
-    """Runs a spec and returns its tensors and outputs by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = attnc("run", spec(name), "--seed", str(seed), "--dump-dir", folder, *options(size, variant, define), *more)
-        if done.returncode != 0:
-            check(f"{variant or name} runs", False, done.stderr[:500])
-            return {}
-        return {f[:-4]: np.load(os.path.join(folder, f)) for f in os.listdir(folder)}
-
-
-def worst(a, b):
-    return float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)))) if np.shape(a) == np.shape(b) else np.inf
-
-
-# spec, variant, sizes that bite at these lengths
-VARIANTS = [
-    ("mha", None, {}), ("mla", None, {}), ("gqa", "gqa_2", {}), ("gqa", "gqa_1", {}), ("mqa", None, {}),
-    ("sliding", "sliding_512", {"W": 5}), ("sliding", "sliding_256", {"W": 2}),
-    ("sparse", "sparse_512", {"K": 5}), ("sparse", "sparse_256", {"K": 2}),
-    ("linear", None, {}), ("identity", None, {}),
-]
-SIZES = [({"B": 2, "T": 13, "D": 24}, 4), ({"B": 1, "T": 1, "D": 8}, 2), ({"B": 3, "T": 7, "D": 20}, 2), ({"B": 1, "T": 37, "D": 28}, 2)]
-
-
-def per_variant():
-    for name, variant, define in VARIANTS:
-        label = variant or name
-        for size, head_count in SIZES:
-            more = dict(define)
-            if name != "identity":
-                more["H"] = head_count
-            a = values(name, size, variant, more)
-            if not a:
-                continue
-            for output, expected in getattr(mechanisms, name)(a, **more).items():
-                error = worst(a[output], expected)
-                check(f"{label} {output} {size}", error <= 1e-10, f"{error:.1e}")
-        size, head_count = {"B": 2, "T": 7, "D": 8}, 2
-        more = dict(define)
-        if name != "identity":
-            more["H"] = head_count
-        done = attnc("check-grad", spec(name), *options(size, variant, more))
-        check(f"{label} gradients against finite differences", done.returncode == 0, (done.stdout.splitlines() or [done.stderr])[-1])
-        for size in ({"B": 2, "T": 13, "D": 24}, {"B": 1, "T": 1, "D": 8}, {"B": 2, "T": 66, "D": 32}):
-            done = attnc("run", spec(name), "--compare", "--backward", "--training", *options(size, variant, more))
-            errors = [line.split() for line in done.stdout.splitlines()]
-            check(f"{label} machine code, values and gradients {size}", done.returncode == 0, " ".join(max(errors, key=lambda e: float(e[1]))[:2]) if errors else done.stderr[:300])
-
-
-def numpy_gradients():
-    """Derived gradients against central differences of the references themselves."""
-    rng = np.random.default_rng(3)
-    for name, variant, define in VARIANTS:
-        size = {"B": 2, "T": 6, "D": 8}
-        more = dict(define, **({} if name == "identity" else {"H": 2}))
-        a = values(name, size, variant, more, more=["--backward"])
+def against_reference(case):
+    for size in case.sizes:
+        more = case.size(size)
+        a = values(case.spec, more, case.variant)
         if not a:
             continue
-        reference = getattr(mechanisms, name)
+        for output, expected in case.reference(a, **more).items():
+            error = worst(a[output], expected)
+            check(f"{case.label} {output} {size}", error <= 1e-10, f"{error:.1e}")
 
-        def loss(tensors):
-            return float(np.sum(reference(tensors, **more)["y"] * a["cotangent.y"]))
 
-        error = 0.0
-        for tensor in a:
-            # the indexer's parameters have their own loss, whose target is detached
-            if "gradient." + tensor not in a or tensor.startswith("U") or tensor == "cotangent.y":
-                continue
-            direction = rng.standard_normal(a[tensor].shape)
-            step = 1e-3 * np.sqrt(np.mean(a[tensor] ** 2) + 1e-12)
+def gradients(case):
+    done = attnc("check-grad", spec(case.spec), *options(case.size(case.small), case.variant))
+    check(f"{case.label} gradients against finite differences", done.returncode == 0, (done.stdout.splitlines() or [done.stderr])[-1])
+    for size in case.machine:
+        done = attnc("run", spec(case.spec), "--compare", "--backward", "--training", "--tolerance", str(case.tolerance), *options(case.size(size), case.variant))
+        errors = [line.split() for line in done.stdout.splitlines()]
+        check(f"{case.label} machine code, values and gradients {size}", done.returncode == 0,
+              " ".join(max(errors, key=lambda e: float(e[1]))[:2]) if errors else done.stderr[:300])
+
+
+def numpy_gradients(case):
+    """Derived gradients against central differences of the references themselves."""
+    rng = np.random.default_rng(3)
+    more = case.size(case.small)
+    a = values(case.spec, more, case.variant, ["--backward"])
+    if not a:
+        return
+
+    def loss(tensors):
+        return float(np.sum(case.reference(tensors, **more)["y"] * a["cotangent.y"]))
+
+    error, compared = 0.0, 0
+    for tensor in a:
+        # the indexer's parameters have their own loss, whose target is detached
+        if "gradient." + tensor not in a or tensor == "cotangent.y" or case.spec == "sparse" and tensor.startswith("U"):
+            continue
+        direction = rng.standard_normal(a[tensor].shape)
+        size = np.sqrt(np.mean(a[tensor] ** 2)) or 1
+        derived = float(np.sum(a["gradient." + tensor] * direction))
+        terms = float(np.sqrt(np.sum((a["gradient." + tensor] * direction) ** 2)))
+        # a wrong derivative disagrees with differences of every step
+        tries = []
+        for step in (1e-2 * size, 1e-3 * size, 1e-4 * size):
             slope = [(loss({**a, tensor: a[tensor] + h * direction}) - loss({**a, tensor: a[tensor] - h * direction})) / (2 * h) for h in (step, step / 2)]
             finite = (4 * slope[1] - slope[0]) / 3
-            derived = float(np.sum(a["gradient." + tensor] * direction))
-            scale = max(abs(finite), float(np.sqrt(np.sum((a["gradient." + tensor] * direction) ** 2))))
-            error = max(error, abs(derived - finite) / scale)
-        check(f"{variant or name} gradients against NumPy", error < 1e-6, f"{error:.1e}")
+            tries.append(abs(derived - finite) / max(abs(finite), terms))
+        error, compared = max(error, min(tries)), compared + 1
+    check(f"{case.label} gradients against NumPy", error < 1e-6 and compared, f"{error:.1e}")
 
 
 def equalities():
-    size = {"B": 2, "T": 11, "D": 24}
-    one, other = values("gqa", size, "gqa_1", {"H": 4}), values("mqa", size, None, {"H": 4})
+    size = {"B": 2, "T": 11, "D": 24, "H": 4}
+    one, other = values("gqa", size, "gqa_1"), values("mqa", size)
     check("gqa_1 equals mqa", worst(one["y"], other["y"]) <= 1e-12)
-    full = values("mha", size, None, {"H": 4})["y"]
-    check("a full window equals mha", worst(values("sliding", size, "sliding_256", {"H": 4, "W": 11})["y"], full) <= 1e-12)
-    check("top-k of everything equals mha", worst(values("sparse", size, "sparse_256", {"H": 4, "K": 11})["y"], full) <= 1e-12)
-    narrow = values("sliding", size, "sliding_256", {"H": 4, "W": 3})["y"]
-    check("a narrow window does not", worst(narrow, full) > 1e-6)
+    full = values("mha", size)["y"]
+    for label, name, variant, define in [
+        ("a full window", "sliding", "sliding_256", {"W": 11}),
+        ("top-k of everything", "sparse", "sparse_256", {"K": 11}),
+        ("a high soft cap", "more/softcap", None, {"C": 1e8}),
+        ("sinks and a full window", "more/streaming", None, {"K": 2, "W": 11}),
+        ("one document", "more/document", None, {"N": 1}),
+    ]:
+        error = worst(values(name, size | define, variant)["y"], full)
+        check(f"{label} equals mha", error <= 1e-12, f"{error:.1e}")
+    for name, variant, define in [("sliding", "sliding_256", {"W": 3}), ("more/softcap", None, {"C": 0.01}), ("more/streaming", None, {"K": 1, "W": 3}), ("more/document", None, {"N": 2})]:
+        check(f"{name} with {define} does not", worst(values(name, size | define, variant)["y"], full) > 1e-6)
 
 
 def libraries():
@@ -154,9 +110,21 @@ def libraries():
         check("identity.o called from C", done.returncode == 0 and y.shape == (24,) and worst(y, (x @ w.T).ravel()) < 1e-5, build.stderr[:300])
 
 
-per_variant()
-numpy_gradients()
-equalities()
-libraries()
-print(f"\n{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed != 0)
+def every_spec_has_a_case():
+    folder = os.path.join(ROOT, "specs", "more")
+    files = {"more/" + f[:-4] for f in os.listdir(folder) if f.endswith(".att")}
+    check("every spec in specs/more has a reference", files == {case.spec for case in MORE}, str(files ^ {case.spec for case in MORE} or ""))
+
+
+chosen = [case for case in STUDY + MORE if len(sys.argv) < 2 or any(part in case.label for part in sys.argv[1:])]
+for case in chosen:
+    against_reference(case)
+    gradients(case)
+    numpy_gradients(case)
+if len(sys.argv) < 2:
+    equalities()
+    every_spec_has_a_case()
+    functions.run()
+    libraries()
+print(f"\n{counts[True]} passed, {counts[False]} failed, 0 skipped")
+sys.exit(counts[False] != 0)
