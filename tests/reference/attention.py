@@ -93,7 +93,7 @@ def differential(a, N=1, **_):
 
 
 def sigmoid_attention(a, bias=None, **_):
-    """Ramapuram et al. 2024, section 3: sigmoid(q k / sqrt(d) + b) v, b = -log n."""
+    """Ramapuram et al. 2024, section 2: sigmoid(q k / sqrt(d) + b) v, b = -log n."""
     x = a["x"]
     b = -np.log(x.shape[1]) if bias is None else bias
     z = logits(rope(heads(x, a["Wq"])), rope(heads(x, a["Wk"])))
@@ -225,3 +225,26 @@ def triangle(a, **_):
     z = a["pair"] + starting(a["pair"], "1")
     turned = z.swapaxes(1, 2)
     return {"y": z + starting(turned, "2").swapaxes(1, 2)}
+
+
+def talking(a, **_):
+    """Shazeer et al. 2020: a matrix of heads on either side of the softmax."""
+    x = a["x"]
+    z = logits(rope(heads(x, a["Wq"])), rope(heads(x, a["Wk"])))
+    w = masked_softmax(np.tensordot(z, a["Wl"], (1, 1)).transpose(0, 3, 1, 2), causal(x.shape[1]))
+    p = np.tensordot(w, a["Ww"], (1, 1)).transpose(0, 3, 1, 2)
+    return {"y": merge(weigh(p, heads(x, a["Wv"])), a["Wo"])}
+
+
+def stickbreaking(a, **_):
+    """Tan et al. 2024: the stick's rest, broken key by key from the nearest back."""
+    x = a["x"]
+    v = heads(x, a["Wv"])
+    share = sigmoid(logits(heads(x, a["Wq"]), heads(x, a["Wk"])))
+    o = np.zeros_like(v)
+    for t in range(x.shape[1]):
+        rest = np.ones(share.shape[:2])
+        for s in reversed(range(t)):
+            o[:, t] += (rest * share[:, :, t, s])[..., None] * v[:, s]
+            rest = rest * (1 - share[:, :, t, s])
+    return {"y": merge(o, a["Wo"])}

@@ -107,4 +107,9 @@ MORE = [
     Case("more/gla", recurrences.gla, None, {"R": 3}, SIZES),
     Case("more/ssd", recurrences.ssd, "ssd_128", {"N": 9, "C": 3}, tolerance=5e-5),
     Case("more/ssd", recurrences.ssd, "ssd_64", {"N": 5}, tolerance=5e-5),
+    Case("more/cosformer", recurrences.cosformer, machine=LONGER),
+    Case("more/based", recurrences.based, None, {"F": 3}, machine=LONGER),
+    Case("more/talking", attention.talking, "talking_4", {"J": 3}),
+    Case("more/talking", attention.talking, "talking_8", {"J": 5}),
+    Case("more/stickbreaking", attention.stickbreaking),
 ]

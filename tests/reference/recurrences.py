@@ -38,7 +38,7 @@ def retnet(a, **_):
 
 
 def gla(a, tau=16, **_):
-    """Yang et al. 2023, section 4.1: o_t = sum over s of (q_t k_s, with every component times its gates after s)."""
+    """Yang et al. 2023, section 4, parallel form: o_t = sum over s of (q_t k_s, with every component times its gates after s)."""
     x = a["x"]
     q, k, v = heads(x, a["Wq"]), heads(x, a["Wk"]), heads(x, a["Wv"])
     low = x @ a["Wa1"].T
@@ -53,7 +53,7 @@ def gla(a, tau=16, **_):
 
 
 def ssd(a, **_):
-    """Dao & Gu 2024, section 3.4 (quadratic form): (L o C B) (dt X), L the products of the decays; section 7.1."""
+    """Dao & Gu 2024, section 5.1 (quadratic form): (L o C B) (dt X), L the products of the decays; section 7.1."""
     x = a["x"]
     time = x.shape[1]
 
@@ -71,3 +71,22 @@ def ssd(a, **_):
     g = o * silu(heads(x, a["Wg"]))
     flat = rms_norm(g.reshape(x.shape[:2] + (-1,)))
     return {"y": (flat * a["go"].ravel()) @ a["Wo"].reshape(len(a["Wo"]), -1).T}
+
+
+def cosformer(a, **_):
+    """Qin et al. 2022, section 3: ReLU(q) ReLU(k) cos(pi/2 (i - j)/M), each row divided by its sum."""
+    x = a["x"]
+    t = np.arange(x.shape[1])
+    q, k = np.maximum(heads(x, a["Wq"]), 0), np.maximum(heads(x, a["Wk"]), 0)
+    w = np.einsum("bthe,bshe->bhts", q, k) * np.cos(np.pi / 2 * (t[:, None] - t) / len(t)) * causal(len(t))
+    w = w / np.maximum(w.sum(axis=-1, keepdims=True), 1e-6)
+    return {"y": merge(np.einsum("bhts,bshe->bthe", w, heads(x, a["Wv"])), a["Wo"])}
+
+
+def based(a, **_):
+    """Arora et al. 2024, section 4: exp(z) replaced by 1 + z + z^2/2, each row divided by its sum."""
+    x = a["x"]
+    z = np.einsum("bthe,bshe->bhts", heads(x, a["Wq"]), heads(x, a["Wk"])) / np.sqrt(a["Wq"].shape[1])
+    w = np.tril(np.polyval([0.5, 1, 1], z))
+    o = np.einsum("bhts,bshe->bthe", w / w.sum(axis=-1, keepdims=True), heads(x, a["Wv"]))
+    return {"y": merge(o, a["Wo"])}
