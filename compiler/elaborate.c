@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPEAT_LIMIT = 4096, TABLE_LIMIT = 65536 };
+enum { REPEAT_LIMIT = 4096, TABLE_LIMIT = 65536, TENSOR_WORK = 10 };
 static const int64_t SIZE_LIMIT = 1000000000000000; /* exact as a double */
 
 /* Is the name free? A name inside a repeat belongs to one iteration. */
@@ -502,6 +502,17 @@ static void update_statement(module *m, const tree *t) {
 
 static void statements(module *m, const tree *t, bool inside);
 
+/* An iteration is work even where its statements hold no expressions. */
+static bool iteration_fits(module *m, const tree *t, unsigned work) {
+    m->steps += work;
+    if (m->steps <= EXPANSION_STEPS)
+        return true;
+    if (!m->gave_up)
+        module_error(m, t->at, NULL, NULL, "the spec expands to more than %d expressions", EXPANSION_STEPS);
+    m->gave_up = true;
+    return false;
+}
+
 static void repeat_statement(module *m, const tree *t) {
     int64_t count;
     if (!fresh_name(m, t) || !integer_value(m, t->a, NULL, NULL, &count))
@@ -513,8 +524,11 @@ static void repeat_statement(module *m, const tree *t) {
     const char *prefix = m->prefix;
     size_t mark        = m->value_count;
     int64_t layer      = m->layer;
+    unsigned work      = 1;
+    for (const tree *inside = t->b; inside; inside = inside->next)
+        work += inside->kind == TREE_INPUT || inside->kind == TREE_PARAM ? TENSOR_WORK : 1;
     m->level++;
-    for (int64_t i = 0; i < count && !m->failed; i++) {
+    for (int64_t i = 0; i < count && !m->failed && iteration_fits(m, t, work); i++) {
         m->layer  = i;
         m->prefix = format_text(m, "%s%s%lld.", prefix, t->name, (long long)i);
         add_value(m, &(value){.name = t->name, .node = graph_int(m->g, i)});

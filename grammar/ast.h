@@ -61,11 +61,11 @@ typedef struct message_sink {
     void *context;
 } message_sink;
 
-enum { PARSE_DEPTH = 500 };
+enum { PARSE_DEPTH = 500, PARSE_TREES = 1000000 };
 
-/* Parses one file of valid UTF-8. Returns the list of its statements, at most PARSE_DEPTH nodes deep, so that what
- * walks the tree may recurse, and its comments in file->comments. Where there were errors, *ok is false, they have been
- * reported, and the statements that were understood are returned. */
+/* Parses one file of valid UTF-8. Returns the list of its statements, at most PARSE_TREES nodes and PARSE_DEPTH of them
+ * deep, so that what walks the tree may recurse, and its comments in file->comments. Where there were errors, *ok is
+ * false, they have been reported, and the statements that were understood are returned. */
 tree *parse_source(arena *memory, source *file, message_sink sink, bool *ok);
 
 void tree_print(const tree *t, unsigned indent, FILE *file);

@@ -111,7 +111,8 @@ static span place(const parsing *p, parse_span at) {
 
 void parse_report(parsing *p, parse_span at, const char *text, const char *hint) {
     p->errors++;
-    p->sink.error(p->sink.context, place(p, at), text, hint);
+    if (p->trees <= PARSE_TREES) /* after that it is no wonder that the file ends too early */
+        p->sink.error(p->sink.context, place(p, at), text, hint);
 }
 
 void parse_comment(parsing *p, parse_span at) {
@@ -153,6 +154,12 @@ void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, c
 }
 
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name) {
+    if (p->trees == PARSE_TREES) { /* the scanner ends the file here */
+        char text[80];
+        snprintf(text, sizeof text, "more than %d names, numbers and operators in one file", PARSE_TREES);
+        parse_report(p, at, text, NULL);
+    }
+    p->trees++;
     tree *t = arena_take(p->memory, sizeof *t);
     t->kind = kind;
     t->at   = place(p, at);

@@ -15,6 +15,7 @@ typedef struct parsing {
     uint32_t at; /* where the scanner stands */
     uint32_t stray; /* where a character ends that was reported and cannot stand anywhere */
     unsigned errors;
+    unsigned trees; /* made so far */
     tree *result;
     comment *comments, *last_comment;
 } parsing;
