@@ -45,6 +45,7 @@ for program in build/release/test_*; do
     [ -x "$program" ] && [ -f "$program" ] && run "$(basename "$program")" "$program"
 done
 run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/run.py
+run "published mechanisms" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/examples.py
 run "bad input" bash tests/test_bad_input.sh
 run "spec files" bash tests/test_spec_files.sh
 if [ -z "$quick" ]; then
