@@ -21,10 +21,15 @@ void causality_warn(graph *g, const spec *mechanism, const elaboration *how, dia
         return;
     char text[512], found[256];
     const char *time = graph_index_name(g, graph_causal(g));
-    report_causality(g, &c, found, sizeof found);
-    const char *finding = strstr(found, ": "); /* after the verdict */
-    snprintf(text, sizeof text, "this looks ahead although the spec is causal in `%s`: %s", time,
-             finding ? finding + 2 : found);
+    if (c.kind == CAUSALITY_REFUTED) {
+        report_causality(g, &c, found, sizeof found);
+        const char *finding = strstr(found, ": "); /* after the verdict */
+        snprintf(text, sizeof text, "this looks ahead although the spec is causal in `%s`: %s", time,
+                 finding ? finding + 2 : found);
+    } else {
+        snprintf(text, sizeof text,
+                 "this could not be shown to be causal in `%s`; no example against it was found either", time);
+    }
     span at = declared->at;
     if (how->origins && c.culprit && c.culprit < how->origins->count)
         at = how->origins->at[c.culprit];

@@ -652,6 +652,22 @@ static void statements(module *m, const tree *t, bool inside) {
 }
 
 /* Functions and variants: what a use would not show. */
+/* Does the file of t define its name, which is in `seen`, before? The places in `seen` are those of m->spec->function.
+ */
+static bool defined_in_file(const spec *s, const name_table *seen, const tree *t) {
+    if (t->kind == TREE_VARIANT)
+        return name_table_find(seen, t->name, seen->count) != NAME_UNKNOWN;
+    for (size_t count = seen->count; count > 0;) {
+        uint32_t place = name_table_find(seen, t->name, count);
+        if (place == NAME_UNKNOWN)
+            return false;
+        if (s->function[place]->at.file == t->at.file)
+            return true;
+        count = place;
+    }
+    return false;
+}
+
 static void check_declarations(module *m) {
     name_table function = {0}, variant = {0};
     for (const tree *t = m->spec->statements; t; t = t->next) {
@@ -660,7 +676,7 @@ static void check_declarations(module *m) {
         name_table *seen = t->kind == TREE_FUNCTION ? &function : &variant;
         if (t->kind == TREE_FUNCTION && is_builtin(t->name))
             module_error(m, t->at, NULL, "choose another name", "`%s` is a function of the language", t->name);
-        if (name_table_find(seen, t->name, seen->count) != NAME_UNKNOWN)
+        if (defined_in_file(m->spec, seen, t))
             module_error(m, t->at, NULL, NULL, "%s `%s` is defined twice",
                          t->kind == TREE_FUNCTION ? "function" : "variant", t->name);
         name_table_add(seen, t->name, seen->count);

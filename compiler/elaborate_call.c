@@ -327,7 +327,7 @@ static node bracket_call(module *m, const tree *t, const bracket *b, const trail
 }
 
 node call_expression(module *m, const tree *t, const local *scope, const trail *where) {
-    const tree *f = find_function(m, t->name);
+    const tree *f = find_function(m, t);
     if (f || t->b) {
         bracket b;
         node n = NODE_NONE;

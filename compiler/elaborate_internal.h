@@ -174,7 +174,7 @@ named_number *find_number(const module *m, const char *name);
 named_number *add_number(module *m, const char *name, double number, bool integer);
 bool find_index(const module *m, const char *name, index_id *out);
 bool is_builtin(const char *name); /* a function or reduction of the language itself */
-const tree *find_function(const module *m, const char *name);
+const tree *find_function(const module *m, const tree *call);
 node call_slot(module *m, const tree *call, node argument, const trail *where);
 const char *suggest(const module *m, const char *name, const local *scope); /* NULL: nothing is near */
 const char *suggest_number(const module *m, const char *name);

@@ -53,10 +53,23 @@ bool find_index(const module *m, const char *name, index_id *out) {
     return false;
 }
 
-const tree *find_function(const module *m, const char *name) {
+/* A file's own function goes before those that it includes, so that a spec may define what a library comes to define
+ * later; and a library's calls mean its own functions, whatever the spec calls by the same name. */
+const tree *find_function(const module *m, const tree *call) {
     const name_table *names = &m->spec->function_names;
-    uint32_t place          = name_table_find(names, name, names->count);
-    return place == NAME_UNKNOWN ? NULL : m->spec->function[place];
+    const tree *found       = NULL;
+    for (size_t count = names->count; count > 0;) {
+        uint32_t place = name_table_find(names, call->name, count);
+        if (place == NAME_UNKNOWN)
+            break;
+        const tree *f = m->spec->function[place];
+        if (f->at.file == call->at.file)
+            return f;
+        if (!found || found->at.file->path == m->spec->path)
+            found = f;
+        count = place;
+    }
+    return found;
 }
 
 /* Names near a misspelt one */

@@ -55,7 +55,7 @@ static void att_error(const parse_span *at, parsing *p, void *scanner, const cha
 %type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
 %type <tree> domain expressions expression disjunction conjunction negation comparison chain sum term factor power
 %type <tree> bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
-%type <text> comparator
+%type <text> comparator name
 
 %%
 
@@ -75,8 +75,8 @@ statement:
   | NUMBER_KEY constants { $$ = $2; }
   | VARIANT NAME '{' bindings '}' { $$ = parse_tree(p, TREE_VARIANT, @2, $2); $$->a = $4; }
   | INDEX labels { $$ = $2; }
-  | CAUSAL NAME { $$ = parse_tree(p, TREE_CAUSAL, @2, $2); }
-  | TABLE NAME indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL, NULL); }
+  | CAUSAL name { $$ = parse_tree(p, TREE_CAUSAL, @2, $2); }
+  | TABLE name indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL, NULL); }
   | INPUT params { $$ = parse_inputs(p, $2, NULL); }
   | INPUT params ':' NAME { $$ = parse_typed_inputs(p, $2, $4, @4, NULL); }
   | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
@@ -84,18 +84,38 @@ statement:
   | INPUT LABEL ':' NAME '<' sum { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, $6); }
   | PARAM params '~' initialiser group { $$ = parse_params(p, $2, $4, $5); }
   | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
-  | FN NAME function_indices '(' optional_formals ')' '=' expression {
+  | FN name function_indices '(' optional_formals ')' '=' expression {
         $$ = parse_tree(p, TREE_FUNCTION, @2, $2); $$->a = $3; $$->b = $5; $$->c = $8; }
-  | OUTPUT NAME indices '=' expression from { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, $6, NULL); }
-  | OUTPUT NAME indices '=' expression domain { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL, $6); }
-  | LOSS NAME '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL, NULL); }
-  | NAME indices '=' expression from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5, NULL); }
-  | NAME indices '=' expression domain { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL, $5); }
-  | NAME indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL, NULL); }
+  | OUTPUT name indices '=' expression from { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, $6, NULL); }
+  | OUTPUT name indices '=' expression domain { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL, $6); }
+  | LOSS name '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL, NULL); }
+  | name indices '=' expression from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5, NULL); }
+  | name indices '=' expression domain { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL, $5); }
+  | name indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL, NULL); }
   | REPEAT LABEL ':' sum '{' statements '}' { $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $6; }
-  | EACH NAME ',' NAME { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
+  | EACH name ',' name { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
   | STATE states FROM expression { $$ = parse_states($2, $4); }
   | error { $$ = NULL; }
+
+/* Words that only begin statements are names elsewhere. */
+name:
+    NAME { $$ = $1; }
+  | CAUSAL { $$ = "causal"; }
+  | TABLE { $$ = "table"; }
+  | EACH { $$ = "each"; }
+  | STATE { $$ = "state"; }
+  | VARIANT { $$ = "variant"; }
+  | MECHANISM { $$ = "mechanism"; }
+  | MODEL { $$ = "model"; }
+  | OPTIMIZER { $$ = "optimizer"; }
+  | LIBRARY { $$ = "library"; }
+  | INDEX { $$ = "index"; }
+  | SIZE { $$ = "size"; }
+  | NUMBER_KEY { $$ = "number"; }
+  | INPUT { $$ = "input"; }
+  | PARAM { $$ = "param"; }
+  | OUTPUT { $$ = "output"; }
+  | LOSS { $$ = "loss"; }
 
 from:
     %empty { $$ = NULL; }
@@ -116,18 +136,18 @@ sizes:
     size { $$ = $1; }
   | sizes ',' size { $$ = parse_append($1, $3); }
 size:
-    NAME { $$ = parse_tree(p, TREE_SIZE, @1, $1); }
-  | NAME '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
+    name { $$ = parse_tree(p, TREE_SIZE, @1, $1); }
+  | name '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
 
 constants:
     constant { $$ = $1; }
   | constants ',' constant { $$ = parse_append($1, $3); }
-constant: NAME '=' sum { $$ = parse_tree(p, TREE_CONSTANT, @1, $1); $$->a = $3; }
+constant: name '=' sum { $$ = parse_tree(p, TREE_CONSTANT, @1, $1); $$->a = $3; }
 
 bindings:
     binding { $$ = $1; }
   | bindings ',' binding { $$ = parse_append($1, $3); }
-binding: NAME '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
+binding: name '=' sum { $$ = parse_tree(p, TREE_SIZE, @1, $1); $$->a = $3; }
 
 labels:
     LABEL ':' sum { $$ = parse_tree(p, TREE_INDEX, @1, $1); $$->a = $3; }
@@ -137,19 +157,19 @@ labels:
 params:
     param { $$ = $1; }
   | params ',' param { $$ = parse_append($1, $3); }
-param: NAME indices { $$ = parse_tree(p, TREE_PARAM, @1, $1); $$->a = $2; }
+param: name indices { $$ = parse_tree(p, TREE_PARAM, @1, $1); $$->a = $2; }
 
 states:
-    NAME { $$ = parse_tree(p, TREE_STATE, @1, $1); }
-  | states ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_STATE, @3, $3)); }
+    name { $$ = parse_tree(p, TREE_STATE, @1, $1); }
+  | states ',' name { $$ = parse_append($1, parse_tree(p, TREE_STATE, @3, $3)); }
 
 indices:
     %empty { $$ = NULL; }
   | '[' names ']' { $$ = $2; }
 
 names:
-    NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
-  | names ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
+    name { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+  | names ',' name { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
 
 initialiser:
     NAME { $$ = parse_tree(p, TREE_CALL, @1, $1); }
@@ -162,8 +182,8 @@ function_indices:
     %empty { $$ = NULL; }
   | '[' bounds ']' { $$ = $2; }
 bounds:
-    NAME { $$ = parse_tree(p, TREE_BOUND, @1, $1); }
-  | bounds ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_BOUND, @3, $3)); }
+    name { $$ = parse_tree(p, TREE_BOUND, @1, $1); }
+  | bounds ',' name { $$ = parse_append($1, parse_tree(p, TREE_BOUND, @3, $3)); }
 
 optional_formals:
     %empty { $$ = NULL; }
@@ -171,7 +191,7 @@ optional_formals:
 formals:
     formal { $$ = $1; }
   | formals ',' formal { $$ = parse_append($1, $3); }
-formal: NAME indices { $$ = parse_tree(p, TREE_READ, @1, $1); $$->a = $2; }
+formal: name indices { $$ = parse_tree(p, TREE_READ, @1, $1); $$->a = $2; }
 
 expression:
     disjunction { $$ = $1; }
@@ -182,15 +202,15 @@ lets:
     let IN expression { $$ = $1; $$->c = $3; }
   | let lets { $$ = $1; $$->c = $2; }
 let:
-    LET NAME let_indices '=' expression from {
+    LET name let_indices '=' expression from {
         $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->d = $6; }
 let_indices:
     %empty { $$ = NULL; }
   | '[' let_index ']' { $$ = $2; }
 let_index:
-    NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+    name { $$ = parse_tree(p, TREE_NAME, @1, $1); }
   | LABEL ':' sum { $$ = parse_tree(p, TREE_INDEX, @1, $1); $$->a = $3; }
-  | let_index ',' NAME { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
+  | let_index ',' name { $$ = parse_append($1, parse_tree(p, TREE_NAME, @3, $3)); }
   | let_index ',' LABEL ':' sum { tree *t = parse_tree(p, TREE_INDEX, @3, $3); t->a = $5; $$ = parse_append($1, t); }
 
 disjunction:
@@ -232,13 +252,13 @@ power:
   | primary '^' factor { $$ = parse_binary(p, @$, "^", $1, $3); }
 primary:
     NUMBER { $$ = parse_number(p, @1, $1.value, $1.whole, $1.integer); }
-  | NAME { $$ = parse_tree(p, TREE_NAME, @1, $1); }
+  | name { $$ = parse_tree(p, TREE_NAME, @1, $1); }
   | '(' expression ')' { $$ = $2; }
-  | NAME '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
-  | NAME '[' bracket ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
-  | NAME '[' bracket domain ']' '(' arguments ')' {
+  | name '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
+  | name '[' bracket ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
+  | name '[' bracket domain ']' '(' arguments ')' {
         $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $7; $$->b = $3; $$->c = $4; }
-  | NAME '[' bracket ']' '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $6; $$->b = $3; }
+  | name '[' bracket ']' '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $6; $$->b = $3; }
 domain: WHERE expression { $$ = $2; }
 bracket:
     bracketed { $$ = $1; }
