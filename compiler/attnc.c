@@ -205,6 +205,8 @@ static int parse_arguments(settings *s, int argc, char **argv) {
     s->spec_count = (size_t)(rest > 0 ? rest : 0);
     if (s->report && s->command != COMPILE)
         return usage("--report goes without", s->command == RUN ? "run" : "check-grad");
+    if (!s->report && (s->verbose || s->variable))
+        return usage(s->verbose ? "--verbose goes" : "--in goes", "with --report");
     if (rest < 1 || (rest != 1 && !s->report))
         return usage(rest < 1 ? "no spec was given" : "more than one spec was given:",
                      rest < 1 ? NULL : argv[optind + 1]);

@@ -6,6 +6,7 @@
 #include "causality.h"
 
 #include "condition.h"
+#include "enough.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,14 +35,6 @@ typedef struct prover {
     node *previous; /* by scan label */
     uint64_t steps;
 } prover;
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* Atoms */
 

@@ -1,5 +1,6 @@
 /* The search for an example that refutes causality: an input is changed at one time, and an earlier output moves. */
 #include "causality.h"
+#include "enough.h"
 #include "initialise.h"
 #include "interpret.h"
 #include "sizes.h"
@@ -10,14 +11,6 @@
 
 enum { SMALL_TIME = 8, SMALL_EXTENT = 4, SMALL_REACH = 2 };
 static const int64_t WORK_LIMIT = (int64_t)1 << 26; /* elements that a run of the interpreter may compute */
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 static bool small_enough(const graph *g) {
     int64_t work = 0;

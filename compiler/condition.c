@@ -2,6 +2,8 @@
  * becomes of conditions on the way through a gather. Adds nodes to the graph, changes none. */
 #include "condition.h"
 
+#include "enough.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,14 +19,6 @@ struct conditions {
 };
 
 static condition_set everywhere; /* the support of most nodes; never changed */
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 conditions *conditions_new(graph *g) {
     conditions *c = enough(calloc(1, sizeof *c));

@@ -2,6 +2,8 @@
  * times what one of them costs. Preserves every node; adds conditions. */
 #include "cost.h"
 
+#include "enough.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,14 +24,6 @@ typedef struct walk {
     counted cache[CACHE];
     unsigned cached;
 } walk;
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* Conditions that cannot be counted, such as those on data that are no selection, hold always, as far as this count
  * goes. Those that restrict a domain are written down; those of a choice mean that both branches are computed. */

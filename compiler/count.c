@@ -2,6 +2,8 @@
  * group the last index is counted by its bounds, the others are walked. */
 #include "count.h"
 
+#include "enough.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,14 +17,6 @@ wide wide_add(wide a, wide b) {
 
 wide wide_multiply(wide a, wide b) {
     return a && b > WIDE_MOST / a ? WIDE_MOST : a * b;
-}
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
 }
 
 /* Conditions that are not linear, as instructions over a row of the last index. */
@@ -229,6 +223,35 @@ static wide count_group(const graph *g, group *q, const condition *const *other,
     return n;
 }
 
+/* All that is tied to the group's first member, and its conjuncts: linear ones into the group, the others apart. The
+ * index that is counted by its bounds is the one with a limit, else the longest. Returns the number of others. */
+static unsigned gather_group(const graph *g, group *q, const condition *const *known, unsigned count,
+                             const int64_t *limit, const condition **other) {
+    unsigned others = 0;
+    int64_t largest = -1;
+    for (index_set before = 0; before != q->members;) {
+        before = q->members;
+        for (unsigned i = 0; i < count; i++)
+            if (known[i]->free & q->members)
+                q->members |= known[i]->free;
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (known[i]->free & q->members) {
+            if (known[i]->kind == CONDITION_LINEAR)
+                q->linear[q->linear_count++] = known[i];
+            else
+                other[others++] = known[i];
+        }
+    for (unsigned i = 0; i < GRAPH_INDICES; i++)
+        if (q->members >> i & 1 && q->limit == INT64_MAX &&
+            (limit[i] != INT64_MAX || graph_index_extent(g, (index_id)i) > largest)) {
+            q->inner = (index_id)i;
+            q->limit = limit[i];
+            largest  = graph_index_extent(g, (index_id)i);
+        }
+    return others;
+}
+
 bool count_knows(conditions *c, const condition *item) {
     index_id over;
     int64_t limit;
@@ -267,30 +290,9 @@ wide count_points(conditions *c, index_set space, const condition_set *set, bool
             total = wide_multiply(total, graph_index_extent(g, (index_id)i));
     while (tied) {
         group q = {.members = tied & -tied, .limit = INT64_MAX};
-        for (index_set before = 0; before != q.members;) {
-            before = q.members;
-            for (unsigned i = 0; i < count; i++)
-                if (known[i]->free & q.members)
-                    q.members |= known[i]->free;
-        }
-        tied &= ~q.members;
         const condition *other[CONDITIONS];
-        unsigned others = 0;
-        int64_t largest = -1;
-        for (unsigned i = 0; i < count; i++)
-            if (known[i]->free & q.members) {
-                if (known[i]->kind == CONDITION_LINEAR)
-                    q.linear[q.linear_count++] = known[i];
-                else
-                    other[others++] = known[i];
-            }
-        for (unsigned i = 0; i < GRAPH_INDICES; i++)
-            if (q.members >> i & 1 && q.limit == INT64_MAX &&
-                (limit[i] != INT64_MAX || graph_index_extent(g, (index_id)i) > largest)) {
-                q.inner = (index_id)i;
-                q.limit = limit[i];
-                largest = graph_index_extent(g, (index_id)i);
-            }
+        unsigned others = gather_group(g, &q, known, count, limit, other);
+        tied &= ~q.members;
         total = wide_multiply(total, count_group(g, &q, other, others, exact));
     }
     return total;

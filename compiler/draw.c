@@ -4,6 +4,7 @@
 
 #include "condition.h"
 #include "cost.h"
+#include "enough.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -24,14 +25,6 @@ typedef struct picture {
     cost *cost;
     FILE *file;
 } picture;
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* Conditions on indices, short */
 

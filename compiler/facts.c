@@ -1,19 +1,13 @@
 /* Gathers the facts: counts at the spec's own sizes, then at several values of one size, and fits polynomials. */
 #include "facts.h"
 
+#include "enough.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 enum { THRESHOLDS = 48, CHECKS = 2, POINTS = FORMULA_TERMS + CHECKS, DIVISORS = 16 };
 static const int64_t FAR = 1 << 20; /* beyond what a window or a selection is likely to be */
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* A mechanism with all but one size fixed. */
 typedef struct study {

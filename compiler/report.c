@@ -2,6 +2,7 @@
  * report say in the same words. */
 #include "report.h"
 
+#include "enough.h"
 #include "report_internal.h"
 
 #include <errno.h>
@@ -9,14 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 static void note(notes *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

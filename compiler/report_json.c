@@ -1,18 +1,11 @@
 /* The report as JSON; field names are documented in docs/report.md and stay. */
+#include "enough.h"
 #include "report.h"
 #include "report_internal.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 static cJSON *text_value(const char *text) {
     return enough(cJSON_CreateString(text));

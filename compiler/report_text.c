@@ -1,5 +1,6 @@
 /* The report as text: a table with a line for each variant, and what its figures assume; with --verbose a block for
  * each variant. 100 columns. */
+#include "enough.h"
 #include "report.h"
 #include "report_internal.h"
 
@@ -7,14 +8,6 @@
 #include <string.h>
 
 enum { WIDTH = 100, LABEL = 15, TEXT = 640 };
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* Columns on the screen: UTF-8 bytes that begin a character. */
 static int columns(const char *text) {

@@ -4,19 +4,12 @@
 
 #include "causality.h"
 #include "elaborate_internal.h"
+#include "enough.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { BINDINGS = 160 };
-
-static void *enough(void *memory) {
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
 
 /* Messages of trials are nobody's business. */
 typedef struct silence {
