@@ -154,9 +154,14 @@ struct module {
     void *optimizer;
 };
 
-/* Calls within calls, expressions within expressions, and expressions in all: what a spec may expand to. */
 enum { EXTENT_LIMIT = 1 << 30 };
-enum { EXPANSION_DEPTH = 100, EXPANSION_NESTING = 1500, EXPANSION_STEPS = 1000000 };
+
+/* Calls within calls, expressions within expressions, and expressions in all: what a spec may expand to. The fuzzer's
+ * build, which sanitizers slow down, allows fewer. */
+#ifndef ATTNC_EXPANSION_STEPS
+#define ATTNC_EXPANSION_STEPS 1000000
+#endif
+enum { EXPANSION_DEPTH = 100, EXPANSION_NESTING = 1500, EXPANSION_STEPS = ATTNC_EXPANSION_STEPS };
 
 void module_error(module *m, span at, const trail *where, const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

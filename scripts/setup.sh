@@ -1,14 +1,17 @@
 # Sourced by examples/quickstart.sh and tests/run.sh: installs what is missing, configures and builds.
 # Exit status 3: the environment lacks something that cannot be installed from here.
 
-packages="cmake make gcc flex bison pkg-config llvm-19 llvm-19-dev clang-19 libclang-rt-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
+packages="cmake make gcc flex bison pkg-config llvm-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
+fuzz_packages="clang-19 libclang-rt-19-dev llvm-19" # for tests/fuzz only
 
 die() {
     echo "$0: $1" >&2
     exit 3
 }
 
+# install_missing [PACKAGE...]: what every build needs, and these
 install_missing() {
+    packages="$packages $*"
     if ! command -v dpkg-query >/dev/null 2>&1; then
         for tool in cmake flex bison cc gnuplot llvm-config-19; do
             command -v "$tool" >/dev/null 2>&1 || die "$tool is missing and this is not a Debian system; please install the equivalents of: $packages"

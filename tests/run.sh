@@ -1,12 +1,14 @@
 #!/bin/bash
-# All tests on a fresh machine: installs what is missing, builds, runs. --quick leaves out the sanitizer build.
+# All tests on a fresh machine: installs what is missing, builds, runs. --quick leaves out the sanitizer build and the
+# fuzzer.
 # Closes with `N passed, N failed, N skipped`, counting cmocka's tests and the checks of the programs below.
 set -u
 cd "$(dirname "$0")/.." || exit 3
 . scripts/setup.sh
-install_missing
 quick=
 [ "${1:-}" = "--quick" ] && quick=yes
+# shellcheck disable=SC2086
+if [ -n "$quick" ]; then install_missing; else install_missing $fuzz_packages; fi
 passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -48,11 +50,13 @@ run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/referenc
 run "published mechanisms" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/examples.py
 run "bad input" bash tests/test_bad_input.sh
 run "spec files" bash tests/test_spec_files.sh
+run "limits" bash tests/test_limits.sh
 if [ -z "$quick" ]; then
     build debug
     for program in build/debug/test_*; do
         [ -x "$program" ] && [ -f "$program" ] && run "sanitizers: $(basename "$program")" env ASAN_OPTIONS=detect_leaks=1 "$program"
     done
+    run "fuzzing the front end" bash tests/fuzz/run.sh 60
 fi
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -111,6 +111,15 @@ static void optimizer(const spec *s, const elaboration *how, diagnostics *d) {
     graph_free(g);
 }
 
+static void elaborate(const spec *s, const elaboration *how, diagnostics *d) {
+    if (spec_get_kind(s) == SPEC_MODEL)
+        model(s, how, d);
+    else if (spec_get_kind(s) == SPEC_OPTIMIZER)
+        optimizer(s, how, d);
+    else
+        mechanism(s, how, d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!nowhere)
         nowhere = fopen("/dev/null", "w");
@@ -137,12 +146,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         elaboration how   = {.training = hash & 2, .bindings = list};
         how.binding_count = hash & 4 ? small_sizes(s, text, name, list) : 0;
         how.variant       = variant ? spec_variant_name(s, variant - 1) : NULL;
-        if (spec_get_kind(s) == SPEC_MODEL)
-            model(s, &how, &d);
-        else if (spec_get_kind(s) == SPEC_OPTIMIZER)
-            optimizer(s, &how, &d);
-        else
-            mechanism(s, &how, &d);
+        elaborate(s, &how, &d);
+        if (d.errors > 0 && how.binding_count > 0) { /* small sizes that divide nothing */
+            d                 = (diagnostics){.stream = nowhere};
+            how.binding_count = 0;
+            elaborate(s, &how, &d);
+        }
         spec_free(s);
     }
     free(text);

@@ -6,6 +6,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 3
 . scripts/setup.sh
 . tests/fuzz/corpus.sh
+# shellcheck disable=SC2086
+install_missing $fuzz_packages
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS [FOLDER]}
 folder=${2:-build/fuzz/corpus}
 build fuzz fuzz_front || exit 3
