@@ -113,8 +113,8 @@ void size_statement(module *m, const tree *t) {
         n->declared = true;
         n->integer  = size;
         if (size && (n->number != floor(n->number) || n->number < 1 || n->number > SIZE_LIMIT)) {
-            module_error(m, t->at, NULL, NULL, "size `%s` is set to %g; a size is an integer of at least 1", t->name,
-                         n->number);
+            module_error(m, t->at, NULL, n->number > SIZE_LIMIT ? "a size is at most 10^15" : NULL,
+                         "size `%s` is set to %g; a size is an integer of at least 1", t->name, n->number);
             n->number = 1;
         }
         return;
@@ -130,8 +130,8 @@ void size_statement(module *m, const tree *t) {
     } else if (!size) {
         constant_value(m, chosen, NULL, NULL, &real);
     } else if (integer_value(m, chosen, NULL, NULL, &integer) && (integer < 1 || integer > SIZE_LIMIT)) {
-        module_error(m, chosen->at, NULL, NULL, "size `%s` is %lld; a size is an integer of at least 1", t->name,
-                     (long long)integer);
+        module_error(m, chosen->at, NULL, integer > SIZE_LIMIT ? "a size is at most 10^15" : NULL,
+                     "size `%s` is %lld; a size is an integer of at least 1", t->name, (long long)integer);
         integer = 1; /* go on with something, so that one error is not many */
     } else if (!m->failed) {
         warn_of_remainder(m, t->name, chosen);

@@ -38,32 +38,29 @@ static bool open_bracket(module *m, const tree *t, const local *scope, const tra
     *b                = (bracket){.domain = graph_bool(m->g, true), .scope = scope, .local_set = m->local_set};
     for (const tree *i = t->b; i; i = i->next) {
         node restriction = NODE_NONE;
+        unsigned found = 0, room = TENSOR_RANK - b->count;
         if (i->kind != TREE_NAME && i->kind != TREE_INDEX) {
             module_error(m, i->at, where, NULL, "`%s[…]` takes the names of indices", t->name);
-            ok = false;
-        } else if (b->count == TENSOR_RANK) {
-            module_error(m, i->at, where, NULL, "more than %d indices", TENSOR_RANK);
-            return false;
-        } else if (i->kind == TREE_INDEX && declared == DECLARED_HERE) {
+        } else if (i->kind == TREE_NAME) {
+            found = resolve_indices(m, i, b->scope, where, b->index + b->count, room, &restriction);
+        } else if (declared == DECLARED_HERE || room == 0) {
             module_error(m, i->at, where, "declare it as a statement: `index …`",
                          "more than %d indices are declared in one bracket", DECLARED_HERE);
-            return false;
-        } else if (i->kind == TREE_INDEX ? !declare_local_index(m, i, b->scope, where, &b->index[b->count])
-                                         : !resolve_index(m, i, b->scope, where, &b->index[b->count], &restriction)) {
-            ok = false;
-        } else {
-            if (i->kind == TREE_INDEX) {
-                b->declared[declared] =
-                    (local){.outer = b->scope, .name = i->name, .is_index = true, .index = b->index[b->count]};
-                b->scope = &b->declared[declared++];
-            }
-            if (restriction)
-                b->domain = graph_and(m->g, b->domain, restriction);
+        } else if (declare_local_index(m, i, b->scope, where, b->index + b->count)) {
+            b->declared[declared] =
+                (local){.outer = b->scope, .name = i->name, .is_index = true, .index = b->index[b->count]};
+            b->scope = &b->declared[declared++];
+            found    = 1;
+        }
+        ok &= found > 0;
+        if (restriction)
+            b->domain = graph_and(m->g, b->domain, restriction);
+        for (; found > 0; found--, b->count++) {
             if (b->set & bit(b->index[b->count])) {
                 module_error(m, i->at, where, NULL, "`%s` binds an index twice", t->name);
                 ok = false;
             }
-            b->set |= bit(b->index[b->count++]);
+            b->set |= bit(b->index[b->count]);
         }
     }
     if (t->c) {
@@ -197,6 +194,8 @@ static bool bind_parameters(module *m, const tree *t, const tree *f, const brack
                               .name     = i->name,
                               .is_index = true,
                               .index    = b->index[used],
+                              .count    = f->a->next ? 1 : b->count, /* a single parameter takes several */
+                              .indices  = b->index,
                               .domain   = all ? NODE_NONE : b->domain};
         *inner      = &frame[used];
     }
@@ -206,13 +205,11 @@ static bool bind_parameters(module *m, const tree *t, const tree *f, const brack
         *l       = (local){.outer = *inner, .name = p->name, .bound = {.name = p->name}};
         for (const tree *i = p->a; i; i = i->next) {
             node ignored;
-            if (l->bound.rank == TENSOR_RANK) {
-                module_error(m, i->at, where, NULL, "more than %d indices", TENSOR_RANK);
+            unsigned found = resolve_indices(m, i, *inner, where, l->bound.index + l->bound.rank,
+                                             TENSOR_RANK - l->bound.rank, &ignored);
+            if (!found)
                 return false;
-            }
-            if (!resolve_index(m, i, *inner, where, &l->bound.index[l->bound.rank], &ignored))
-                return false;
-            l->bound.rank++;
+            l->bound.rank += found;
         }
         if (!(l->bound.node = argument_value(m, argument, l, b, where)))
             return false;
@@ -223,7 +220,7 @@ static bool bind_parameters(module *m, const tree *t, const tree *f, const brack
 
 static node function_call(module *m, const tree *t, const tree *f, const bracket *b, const trail *where) {
     unsigned indices = list_length(f->a), formals = list_length(f->b);
-    if (b->count != indices) {
+    if (b->count != indices && !(indices == 1 && b->count > 1)) {
         module_error(m, t->at, where, indices ? format_text(m, "write `%s[%s](…)`", f->name, f->a->name) : NULL,
                      "`%s` takes %u ind%s in brackets, here %s %u", f->name, indices, indices == 1 ? "ex" : "ices",
                      b->count == 1 ? "is" : "are", b->count);
@@ -271,7 +268,8 @@ static node dropout_call(module *m, const tree *t, const local *scope, const tra
 }
 
 static node index_call(module *m, const tree *t, const local *scope, const trail *where, bool extent) {
-    index_id index;
+    index_id index[TENSOR_RANK];
+    index_set set = 0;
     node domain;
     if (!arguments(m, t, where, 1))
         return NODE_NONE;
@@ -279,10 +277,13 @@ static node index_call(module *m, const tree *t, const local *scope, const trail
         module_error(m, t->a->at, where, NULL, "`%s` takes the name of an index", t->name);
         return NODE_NONE;
     }
-    if (!resolve_index(m, t->a, scope, where, &index, &domain))
+    unsigned count = resolve_indices(m, t->a, scope, where, index, TENSOR_RANK, &domain);
+    if (!count)
         return NODE_NONE;
+    for (unsigned i = 0; i < count; i++)
+        set |= bit(index[i]);
     if (extent)
-        return graph_int(m->g, graph_index_extent(m->g, index));
+        return graph_int(m->g, graph_space(m->g, set));
     return domain ? domain : graph_bool(m->g, true);
 }
 

@@ -48,6 +48,8 @@ static index_set bit(index_id i) {
 
 /* The statement that defines the name further down, if any. */
 static const tree *defined_below(const module *m, const tree *t) {
+    if (m->d->errors >= DIAGNOSTICS_SHOWN) /* nobody would see it */
+        return NULL;
     for (const tree *s = m->spec->statements; s; s = s->next) {
         bool names = s->kind == TREE_DEFINE || s->kind == TREE_OUTPUT || s->kind == TREE_PARAM ||
                      s->kind == TREE_INPUT || s->kind == TREE_TABLE || s->kind == TREE_SIZE ||
@@ -78,24 +80,45 @@ static const local *find_local(const local *scope, const char *name) {
     return NULL;
 }
 
-/* The index that a name stands for here, and the restriction a caller put on it. */
-bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain) {
+unsigned resolve_indices(module *m, const tree *t, const local *scope, const trail *where, index_id *index,
+                         unsigned room, node *domain) {
     const local *l = find_local(scope, t->name);
     *domain        = NODE_NONE;
+    if (room == 0 || (l && l->is_index && l->count > room)) {
+        module_error(m, t->at, where, NULL, "more than %d indices", TENSOR_RANK);
+        return 0;
+    }
     if (l && l->is_index) {
-        *index  = l->index;
         *domain = l->domain;
-        return true;
+        *index  = l->index;
+        if (l->count > 1)
+            memcpy(index, l->indices, l->count * sizeof *index);
+        return l->count > 1 ? l->count : 1;
     }
     if (!l && find_index(m, t->name, index))
-        return true;
+        return 1;
     const char *near_name = suggest(m, t->name, scope);
     module_error(m, t->at, where,
                  near_name && strcmp(near_name, t->name)
                      ? format_text(m, "did you mean `%s`? indices are declared as `index %s:SIZE`", near_name, t->name)
                      : format_text(m, "declare it: `index %s:SIZE`", t->name),
                  "`%s` is not an index", t->name);
-    return false;
+    return 0;
+}
+
+/* A function that moves its index, or takes its value, cannot be given several. */
+static void several_indices(module *m, const tree *t, const trail *where, unsigned count) {
+    module_error(m, t->at, where, "call the function with one index", "`%s` stands for %u indices here", t->name,
+                 count);
+}
+
+bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain) {
+    index_id found[TENSOR_RANK];
+    unsigned count = resolve_indices(m, t, scope, where, found, TENSOR_RANK, domain);
+    if (count > 1)
+        several_indices(m, t, where, count);
+    *index = found[0];
+    return count == 1;
 }
 
 bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index) {
@@ -142,7 +165,8 @@ bool is_index(const module *m, const local *scope, const tree *t, index_id index
     if (t->kind != TREE_NAME)
         return false;
     const local *l = find_local(scope, t->name);
-    if (l ? !l->is_index : !find_index(m, t->name, &named) || find_value(m, t->name))
+    const value *v = l ? NULL : find_value(m, t->name); /* a number goes before an index, a tensor does not */
+    if (l ? !l->is_index || l->count > 1 : !find_index(m, t->name, &named) || (v && v->rank == 0))
         return false;
     return (l ? l->index : named) == index;
 }
@@ -152,75 +176,131 @@ bool is_step(const module *m, const local *scope, const tree *t, index_id index,
            t->b->number == 1 && strcmp(t->name, step < 0 ? "-" : "+") == 0;
 }
 
-static node read_value(module *m, const tree *t, const value *bound, const local *scope, const trail *where) {
-    unsigned count         = 0;
-    ((value *)bound)->used = true;
-    if (bound->broken) {
-        for (const tree *a = t->a; a; a = a->next)
-            expression(m, a, scope, where);
-        return NODE_NONE;
+/* The several indices that a subscript stands for; NULL: it is an expression. */
+static const local *index_group(const local *scope, const tree *t) {
+    const local *l = t->kind == TREE_NAME ? find_local(scope, t->name) : NULL;
+    return l && l->is_index && l->count > 1 ? l : NULL;
+}
+
+/* A read being worked out. */
+typedef struct reading {
+    const value *v;
+    node at[TENSOR_RANK];
+    index_id substituted[TENSOR_RANK];
+    unsigned used;
+    bool before;   /* of a member of a recurrence that is not closed: its value before the step */
+    node boundary; /* of a recurrence read where it may not have begun: the position along its stepping index */
+} reading;
+
+static bool member_position(module *m, const tree *a, const local *scope, const trail *where, reading *r) {
+    const recurrence *group = r->v->member->group;
+    const char *name        = graph_index_name(m->g, group->over);
+    r->before               = is_step(m, scope, a, group->over, group->reverse ? 1 : -1);
+    if (r->before || is_index(m, scope, a, group->over))
+        return true;
+    module_error(m, a->at, where,
+                 format_text(m, "for an older value add a state that keeps it: `older[%s] = %s[%s%s1] from 0`", name,
+                             r->v->name, name, group->reverse ? "+" : "-"),
+                 "a recurrence reads its values at `%s`, or one step %s: `%s%s1`", name,
+                 group->reverse ? "later" : "earlier", name, group->reverse ? "+" : "-");
+    return false;
+}
+
+static bool substitute_position(module *m, const tree *a, const trail *where, reading *r, unsigned position, node n) {
+    const value *v = r->v;
+    index_id index = v->index[position];
+    if (graph_view(m->g, n).type != TYPE_INT) {
+        module_error(m, a->at, where, "`/` of two integers is an integer; `int(x)` makes one of a real number",
+                     "index %u of `%s` is not an integer", position + 1, v->name);
+        return false;
     }
-    for (const tree *a = t->a; a; a = a->next)
-        count++;
+    if (v->scan && position == v->step) {
+        /* one step outside is the state before the first step */
+        int64_t last = graph_index_extent(m->g, index) - 1;
+        bool reverse = graph_view(m->g, v->scan).reverse;
+        if (!certainly_within(m, n, 0, last) && certainly_within(m, n, reverse ? 0 : -1, reverse ? last + 1 : last))
+            r->boundary = n;
+        else if (!in_range(m, a, where, n, index))
+            return false;
+    } else if (!in_range(m, a, where, n, index)) {
+        return false;
+    }
+    r->substituted[r->used] = index;
+    r->at[r->used++]        = n;
+    return true;
+}
+
+/* What was read: the value with its indices replaced; where a recurrence has not begun, its initial state so. */
+static node read_result(module *m, reading *r) {
+    node inside = graph_gather(m->g, r->v->node, r->used, r->substituted, r->at);
+    if (!r->boundary)
+        return inside;
+    node_view scan = graph_view(m->g, r->v->scan);
+    int64_t last   = graph_index_extent(m->g, scan.scan_index) - 1;
+    node init      = graph_gather(m->g, graph_scan_init(m->g, r->v->scan), r->used, r->substituted, r->at);
+    node begun = scan.reverse ? graph_pointwise(m->g, NODE_LESS_EQUAL, r->boundary, graph_int(m->g, last), NODE_NONE)
+                              : graph_pointwise(m->g, NODE_LESS_EQUAL, graph_int(m->g, 0), r->boundary, NODE_NONE);
+    return graph_select(m->g, begun, inside, init);
+}
+
+static node read_value(module *m, const tree *t, const value *bound, const local *scope, const trail *where) {
+    unsigned count = 0, position = 0;
+    ((value *)bound)->used = true;
+    for (const tree *a = t->a; a; a = a->next) {
+        const local *group = index_group(scope, a);
+        count += group ? group->count : 1;
+        if (bound->broken)
+            expression(m, a, scope, where);
+    }
+    if (bound->broken)
+        return NODE_NONE;
     if (count != bound->rank) {
         module_error(m, t->at, where, NULL, "`%s` has %u ind%s, here %s %u", t->name, bound->rank,
                      bound->rank == 1 ? "ex" : "ices", count == 1 ? "is" : "are", count);
         return NODE_NONE;
     }
     value copy = *bound; /* expressions below may move the table */
-    node at[TENSOR_RANK];
-    index_id substituted[TENSOR_RANK];
-    unsigned used = 0, position = 0;
-    bool ok = true, before = false;
-    for (const tree *a = t->a; a; a = a->next, position++) {
-        if (copy.member && position == copy.member->position) {
-            const recurrence *r = copy.member->group;
-            before              = is_step(m, scope, a, r->over, r->reverse ? 1 : -1);
-            if (!before && !is_index(m, scope, a, r->over)) {
-                module_error(m, a->at, where,
-                             format_text(m, "for an older value add a state that keeps it: `older[…] = %s[…] from 0`",
-                                         copy.name),
-                             "a recurrence reads its values at `%s`, or one step %s: `%s%s1`",
-                             graph_index_name(m->g, r->over), r->reverse ? "later" : "earlier",
-                             graph_index_name(m->g, r->over), r->reverse ? "+" : "-");
-                ok = false;
-            }
+    reading r  = {.v = &copy};
+    bool ok    = true;
+    for (const tree *a = t->a; a; a = a->next) {
+        const local *group = index_group(scope, a);
+        for (unsigned k = 0; group && k < group->count; k++, position++)
+            if (group->indices[k] != copy.index[position])
+                ok &= substitute_position(m, a, where, &r, position, graph_index_value(m->g, group->indices[k]));
+        if (group)
             continue;
-        }
-        if (a->kind == TREE_INDEX) {
+        if (copy.member && position == copy.member->position) {
+            ok &= member_position(m, a, scope, where, &r);
+        } else if (a->kind == TREE_INDEX) {
             module_error(m, a->at, where, "declare it where it is bound: in a reduction or a `let`",
                          "an index cannot be declared in a read");
             ok = false;
-            continue;
+        } else if (!is_index(m, scope, a, copy.index[position])) {
+            /* (an index is not read by its value, which is the constant 0 for one of one value) */
+            node n = expression(m, a, scope, where);
+            ok &= n && substitute_position(m, a, where, &r, position, n);
         }
-        if (is_index(m, scope, a, copy.index[position]))
-            continue; /* not by its value, which is the constant 0 for an index of one value */
-        node n = expression(m, a, scope, where);
-        if (!n) {
-            ok = false;
-        } else if (graph_view(m->g, n).type != TYPE_INT) {
-            module_error(m, a->at, where, "`/` of two integers is an integer; a real number is no position",
-                         "index %u of `%s` is not an integer", position + 1, t->name);
-            ok = false;
-        } else if (in_range(m, a, where, n, copy.index[position])) {
-            substituted[used] = copy.index[position];
-            at[used++]        = n;
-        } else {
-            ok = false;
-        }
+        position++;
     }
     if (ok && copy.member)
-        copy.node = member_value(m, copy.member, before, t, where);
-    return ok && copy.node ? graph_gather(m->g, copy.node, used, substituted, at) : NODE_NONE;
+        copy.node = member_value(m, copy.member, r.before, t, where);
+    return ok && copy.node ? read_result(m, &r) : NODE_NONE;
 }
 
 static node name_node(module *m, const tree *t, const local *scope, const trail *where) {
     const local *l = find_local(scope, t->name);
+    index_id i;
+    if (l && l->is_index && l->count > 1) {
+        several_indices(m, t, where, l->count);
+        return NODE_NONE;
+    }
     if (l && l->is_index)
         return graph_index_value(m->g, l->index);
     if (l && !l->bound.member)
         return l->bound.node;
     const value *v = l ? &l->bound : find_value(m, t->name);
+    if (!l && v && v->rank > 0 && find_index(m, t->name, &i)) /* an index and a tensor may share a name */
+        return graph_index_value(m->g, i);
     if (v)
         ((value *)v)->used = true;
     if (v && v->rank == 0)
@@ -230,7 +310,6 @@ static node name_node(module *m, const tree *t, const local *scope, const trail 
                      v->rank == 1 ? "ex" : "ices", v->rank == 1 ? "it" : "them");
         return NODE_NONE;
     }
-    index_id i;
     if (find_index(m, t->name, &i))
         return graph_index_value(m->g, i);
     named_number *n = find_number(m, t->name);

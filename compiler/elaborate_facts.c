@@ -104,15 +104,25 @@ static const char *guard_hint(module *m, const tree *t, bool below, int64_t last
     return format_text(m, "guard it: `where %s`, or `if %s then … else 0`", text, text);
 }
 
-bool in_range(module *m, const tree *t, const trail *where, node position, index_id index) {
+static proof within(module *m, node n, int64_t low, int64_t high, witness *w) {
     node known[FACTS_USED];
-    int64_t last = graph_index_extent(m->g, index) - 1;
-    witness w    = {0};
-    proof found  = prove_within(m->g, position, 0, last, known, facts_here(m, false, known), &w);
+    proof found = prove_within(m->g, n, low, high, known, facts_here(m, false, known), w);
     if (found != PROOF_HOLDS && any_soft(m)) {
-        found = prove_within(m->g, position, 0, last, known, facts_here(m, true, known), &w);
+        found = prove_within(m->g, n, low, high, known, facts_here(m, true, known), w);
         m->soft_used |= found == PROOF_HOLDS;
     }
+    return found;
+}
+
+bool certainly_within(module *m, node n, int64_t low, int64_t high) {
+    witness w;
+    return within(m, n, low, high, &w) == PROOF_HOLDS;
+}
+
+bool in_range(module *m, const tree *t, const trail *where, node position, index_id index) {
+    int64_t last = graph_index_extent(m->g, index) - 1;
+    witness w    = {0};
+    proof found  = within(m, position, 0, last, &w);
     if (found == PROOF_HOLDS)
         return true;
     const char *name = graph_index_name(m->g, index);

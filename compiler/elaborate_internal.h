@@ -32,6 +32,8 @@ typedef struct value {
     node node;
     unsigned rank;
     index_id index[TENSOR_RANK];
+    node scan;             /* it is the state of this recurrence; NODE_NONE: it is none */
+    unsigned step;         /* then the position of the stepping index */
     struct member *member; /* while its recurrence is being worked out; the node is not there yet */
     const tree *t;         /* where it was defined; NULL: nowhere in the spec */
     bool used;             /* something reads it */
@@ -59,8 +61,10 @@ struct local {
     const char *name;
     bool is_index;
     index_id index; /* is_index */
-    node domain;    /* is_index: the caller's restriction, NODE_NONE: none */
-    value bound;    /* otherwise */
+    unsigned count; /* is_index: 0, or how many indices it stands for, and which */
+    const index_id *indices;
+    node domain; /* is_index: the caller's restriction, NODE_NONE: none */
+    value bound; /* otherwise */
 };
 
 /* The trail of function calls that led here, for messages. */
@@ -190,6 +194,11 @@ const char *format_text(module *m, const char *format, ...) __attribute__((forma
 node unknown_name(module *m, const tree *t, const local *scope, const trail *where, const char *what);
 node call_expression(module *m, const tree *t, const local *scope, const trail *where);
 node let_chain(module *m, const tree *t, const local *scope, const trail *where);
+/* The indices that a name stands for, at most `room`, and the restriction a caller put on them (NODE_NONE: none); 0
+ * after an error. Only an index parameter of a function that was given several stands for more than one. */
+unsigned resolve_indices(module *m, const tree *t, const local *scope, const trail *where, index_id *index,
+                         unsigned room, node *domain);
+/* The same where it must be one. */
 bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain);
 /* An index declared inside an expression, `n:30`: a variable that nothing in sight is. False after an error. */
 bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index);
@@ -202,6 +211,8 @@ void facts_hold(module *m, node condition, bool soft); /* until fact_count is se
 void facts_hide(module *m, index_set set);
 /* Warns where `domain` may have no point in the indices `set`, of which a reduction t takes an extreme. */
 void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set, node domain);
+/* Is the integer between low and high for certain? */
+bool certainly_within(module *m, node n, int64_t low, int64_t high);
 /* Is `position` a value of `index` for certain? Reports where not. */
 bool in_range(module *m, const tree *t, const trail *where, node position, index_id index);
 

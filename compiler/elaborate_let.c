@@ -40,44 +40,55 @@ static const local *declared_before(const chain *c, const char *name) {
     return NULL;
 }
 
-/* The indices of one `let`, those declared in its brackets made visible. */
+/* An index declared in the brackets of a `let`; made visible unless it is there. */
+static bool declared_in_let(chain *c, const tree *t, index_id *index) {
+    module *m           = c->m;
+    const local *before = declared_before(c, t->name);
+    int64_t extent;
+    if (!before) {
+        if (!declare_local_index(m, t, c->scope, c->where, index))
+            return false;
+        local *l    = visible(c, t->name);
+        l->is_index = true;
+        l->index    = *index;
+        return true;
+    }
+    *index = before->index;
+    if (!integer_value(m, t->a, c->scope, c->where, &extent))
+        return false;
+    if (extent == graph_index_extent(m->g, *index))
+        return true;
+    module_error(m, t->a->at, c->where, NULL, "`%s` runs over %lld values above, here over %lld", t->name,
+                 (long long)graph_index_extent(m->g, *index), (long long)extent);
+    return false;
+}
+
+/* The indices of one `let`, those declared in its brackets made visible. `domain`: of a recurrence, whose positions are
+ * counted, so that each name is one index; it receives the callers' restrictions. */
 static bool indices_of_let(chain *c, const tree *t, value *bound, node *domain) {
     module *m = c->m;
     for (const tree *i = t->a; i; i = i->next) {
-        index_id index;
-        node restriction    = NODE_NONE;
-        const local *before = i->kind == TREE_INDEX ? declared_before(c, i->name) : NULL;
-        int64_t extent;
-        if (bound->rank == TENSOR_RANK) {
+        index_id *next = bound->index + bound->rank;
+        unsigned found = 0, room = TENSOR_RANK - bound->rank;
+        node restriction = NODE_NONE;
+        if (room == 0)
             module_error(m, i->at, c->where, NULL, "more than %d indices", TENSOR_RANK);
+        else if (i->kind == TREE_INDEX)
+            found = declared_in_let(c, i, next);
+        else if (domain)
+            found = resolve_index(m, i, c->scope, c->where, next, &restriction);
+        else
+            found = resolve_indices(m, i, c->scope, c->where, next, room, &restriction);
+        if (!found)
             return false;
-        }
-        if (before) {
-            index = before->index;
-            if (!integer_value(m, i->a, c->scope, c->where, &extent))
-                return false;
-            if (extent != graph_index_extent(m->g, index)) {
-                module_error(m, i->a->at, c->where, NULL, "`%s` runs over %lld values above, here over %lld", i->name,
-                             (long long)graph_index_extent(m->g, index), (long long)extent);
-                return false;
-            }
-        } else if (i->kind == TREE_INDEX) {
-            if (!declare_local_index(m, i, c->scope, c->where, &index))
-                return false;
-            local *l    = visible(c, i->name);
-            l->is_index = true;
-            l->index    = index;
-        } else if (!resolve_index(m, i, c->scope, c->where, &index, &restriction)) {
-            return false;
-        }
-        for (unsigned k = 0; k < bound->rank; k++)
-            if (bound->index[k] == index) {
-                module_error(m, i->at, c->where, NULL, "`%s` stands here twice", i->name);
-                return false;
-            }
+        for (; found > 0; found--, bound->rank++)
+            for (unsigned k = 0; k < bound->rank; k++)
+                if (bound->index[k] == bound->index[bound->rank]) {
+                    module_error(m, i->at, c->where, NULL, "`%s` stands here twice", i->name);
+                    return false;
+                }
         if (domain && restriction)
             *domain = *domain ? graph_and(m->g, *domain, restriction) : restriction;
-        bound->index[bound->rank++] = index;
     }
     return true;
 }

@@ -260,6 +260,7 @@ static bool steps_of_group(module *m, recurrence *r) {
         }
         index_id over = s->bound.index[position];
         s->position   = position;
+        s->bound.step = position;
         if (first && (over != r->over || reverse != r->reverse)) {
             module_error(m, at, r->where, "states that depend on each other step along one index in one direction",
                          over != r->over ? "`%s` steps along `%s`, and `%s` along `%s`"
@@ -412,7 +413,7 @@ static void close_group(module *m, recurrence *r) {
     graph_scan_group(m->g, states, previous, init, body, scan);
     for (unsigned k = 0, state = 0; k < r->count; k++)
         if (r->member[k].state)
-            r->member[k].bound.node = scan[state++];
+            r->member[k].bound.node = r->member[k].bound.scan = scan[state++];
     see_from_outside(m, r, states, previous, body, scan);
     free(previous);
     free(init);

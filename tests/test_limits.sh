@@ -63,7 +63,7 @@ limit repeats 1 "$much" "H + 'z = 0\n' + nested(3, 'repeat r{} : 4096', 'z := z 
 limit repeats_of_two 1 "$much" "H + 'z = 0\n' + nested(60, 'repeat r{} : 2', 'z := z\n') + OUT"
 limit repeats_of_nothing 1 "$much" "H + nested(3, 'repeat r{} : 4096', '') + OUT"
 limit repeats_of_parameters 1 "$much" "H + nested(2, 'repeat r{} : 4096', each(50, 'param w{0}[t,d]')) + OUT"
-limit repeats_of_long_names 1 "$much" "H + nested(2, 'repeat ' + 'a' * 200 + '{} : 4096', 'repeat b : 2 { z = 1 }') + OUT"
+limit repeats_of_long_names 1 "$much" "H + nested(2, 'repeat ' + 'a' * 100 + '{} : 4096', 'repeat b : 2 { z = 1 }') + OUT"
 limit one_repeat 0 '' "H + 'z = 0\n' + nested(1, 'repeat r{} : 4096', 'z := z + 1\n') + OUT"
 limit mutual_functions 1 'more than 100 levels deep' "H + 'fn f(a) = g(a)\nfn g(a) = f(a)\noutput y[t,d] = f(x[t,d])'"
 
@@ -101,14 +101,14 @@ limit open_strings 1 'no closing quotation mark' "H + '\"abc\n' * 10**6"
 
 limit huge_tensor 1 'more than 2\^40 elements' "'mechanism m \"m\" size T = 1000000000 index a:T b:T c:T input x[a,b,c] output y[a] = 1'"
 limit huge_sum 0 '' "'mechanism m \"m\" size T = 1000000000 index a:T b:T c:T d:T input x[a] output y[a] = sum[b,c,d](x[a])'"
-limit huge_extent 1 'this integer is too large' "'mechanism m \"m\" size T = 4611686018427387904 index t:T input x[t] output y[t] = x[t]'"
+limit huge_extent 1 'a size is at most 10' "'mechanism m \"m\" size T = 4611686018427387904 index t:T input x[t] output y[t] = x[t]'"
 limit huge_product 1 'this integer is too large' "'mechanism m \"m\" size A = 1000000000000000, B = A * A * A index t:B input x[t] output y[t] = x[t]'"
 limit huge_selection 0 '' "H + 'output y[t,d] = if topk[s](x[s,d] + 0.0 * t, 9000000000000000) then x[t,d] else 0'"
-limit long_number 1 'this integer is too large' "H + 'output y[t,d] = ' + '1' * 10**6"
+limit long_number 1 'this integer is above 9223372036854775807' "H + 'output y[t,d] = ' + '1' * 10**6"
 limit long_fraction 0 '' "H + 'output y[t,d] = 0.' + '1' * 10**6"
-limit long_name 0 '' "H + 'output ' + 'y' * 10**6 + '[t,d] = x[t,d]'"
-limit long_parameter 0 '' "H + 'param ' + 'w' * 10**6 + '[t,d]\noutput y[t,d] = ' + 'w' * 10**6 + '[t,d]'"
-limit long_index 0 '' "H + 'index ' + 'w' * 10**6 + ':T\noutput y[t,d] = sum[' + 'w' * 10**6 + '](x[t,d])'"
+limit long_name 1 'a name has at most 100 characters' "H + 'output ' + 'y' * 10**6 + '[t,d] = x[t,d]'"
+limit long_parameter 1 'a name has at most 100 characters' "H + 'param ' + 'w' * 10**6 + '[t,d]\noutput y[t,d] = ' + 'w' * 10**6 + '[t,d]'"
+limit long_index 1 'a name has at most 100 characters' "H + 'index ' + 'w' * 10**6 + ':T\noutput y[t,d] = sum[' + 'w' * 10**6 + '](x[t,d])'"
 limit long_title 0 '' "H.replace('\"m\"', '\"' + 'w' * 10**6 + '\"') + OUT"
 limit long_line 1 'long_line.att:5:[0-9]*: error: unknown name .q' "H + 'output y[t,d] = x[t,d]' + ' ' * 16700000 + '+ q'"
 limit long_comment 0 '' "'#' * 16000000 + '\n' + H + OUT"
@@ -124,7 +124,7 @@ limit gathers 0 '' "H + 'a0[t,d] = x[t,d]\n' + each(1000, 'a{0}[t,d] = a{1}[(t+1
 limit scans 0 '' "H + 'a0[t,d] = x[t,d]\n' + each(3000, 'a{0}[t,d] = a{0}[t-1,d] * 0.5 + a{1}[t,d] from 0').split('\n', 1)[1] + 'output y[t,d] = a2999[t,d]'"
 
 make itself "'mechanism m \"m\" include \"itself.att\"\n' + H[16:] + OUT"
-check itself 0 ''
+check itself 1 'this is the file itself'
 make one "'library a \"a\" include \"two.att\"'"
 make two "'library b \"b\" include \"one.att\"'"
 make cycle "'mechanism m \"m\" include \"one.att\"\n' + H[16:] + OUT"
