@@ -11,7 +11,10 @@ static const int64_t SIZE_LIMIT = 1000000000000000; /* exact as a double */
 /* Is the name free? A name inside a repeat belongs to one iteration. */
 static bool fresh_name(module *m, const tree *t) {
     index_id i;
-    const char *what = find_number(m, t->name) ? "a size or number" : find_index(m, t->name, &i) ? "an index" : NULL;
+    bool indexed     = t->a && t->kind != TREE_REPEAT; /* a tensor with indices is told from an index by its brackets */
+    const char *what = find_number(m, t->name)                  ? "a size or number"
+                       : !indexed && find_index(m, t->name, &i) ? "an index"
+                                                                : NULL;
     if (what) {
         module_error(m, t->at, NULL, NULL, "`%s` is already %s", t->name, what);
         return false;
@@ -143,7 +146,8 @@ void size_statement(module *m, const tree *t) {
 static void index_statement(module *m, const tree *t) {
     int64_t extent;
     index_id known;
-    if (find_index(m, t->name, &known) || find_number(m, t->name) || find_value(m, t->name)) {
+    const value *v = find_value(m, t->name);
+    if (find_index(m, t->name, &known) || find_number(m, t->name) || (v && v->rank == 0)) {
         module_error(m, t->at, NULL, NULL, "`%s` is declared twice", t->name);
         return;
     }
@@ -401,6 +405,7 @@ static void publish(module *m, const tree *t, value *named) {
     graph_name_node(m->g, named->node, format_text(m, "%s%s", m->prefix, t->name));
     if (t->kind != TREE_OUTPUT)
         return;
+    warn_of_quotient(m, t->b, named->node, NULL, NULL);
     if (m->slot_argument) {
         if (m->slot_result)
             module_error(m, t->at, NULL, NULL, "a mechanism in a model has one output, this is its second");

@@ -300,6 +300,9 @@ static node pointwise_call(module *m, const tree *t, node_op op, const local *sc
             n[i] = operand(m, a, scope, where, false);
         if (!n[i])
             return NODE_NONE;
+        if (op >= NODE_EXP &&
+            op < NODE_ABS) /* a function of real numbers; `float(a / b)` says that it means the quotient */
+            warn_of_quotient(m, a, n[i], scope, where);
     }
     return graph_pointwise(m->g, op, n[0], n[1], n[2]);
 }

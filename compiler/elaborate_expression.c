@@ -334,6 +334,44 @@ node operand(module *m, const tree *t, const local *scope, const trail *where, b
     return need(m, t, where, expression(m, t, scope, where), boolean);
 }
 
+/* The quotient of integers, rounded down, that the integer t is or is computed from; NULL: there is none, or it is
+ * exact. */
+static const tree *rounded_quotient(module *m, const tree *t, const local *scope) {
+    if (t->kind == TREE_UNARY)
+        return rounded_quotient(m, t->a, scope);
+    if (t->kind != TREE_BINARY || !strchr("+-*/", t->name[0]))
+        return NULL;
+    if (t->name[0] == '/') {
+        const tree *sides[] = {t->a, t->b};
+        int64_t number[2];
+        for (unsigned i = 0; i < 2; i++) {
+            const named_number *n = sides[i]->kind == TREE_NAME && !find_local(scope, sides[i]->name)
+                                        ? find_number(m, sides[i]->name)
+                                        : NULL;
+            if (sides[i]->kind == TREE_NUMBER)
+                number[i] = sides[i]->whole;
+            else if (n)
+                number[i] = (int64_t)n->number;
+            else
+                return t;
+        }
+        return number[1] != 0 && number[0] % number[1] == 0 ? NULL : t;
+    }
+    const tree *left = rounded_quotient(m, t->a, scope);
+    return left ? left : rounded_quotient(m, t->b, scope);
+}
+
+void warn_of_quotient(module *m, const tree *t, node n, const local *scope, const trail *where) {
+    const tree *quotient = graph_view(m->g, n).type == TYPE_INT ? rounded_quotient(m, t, scope) : NULL;
+    char text[64];
+    if (!quotient)
+        return;
+    diagnostics_quote(quotient->at, text, sizeof text);
+    module_warning(m, quotient->at, where,
+                   "if the rounding is meant, write `float(a / b)`; for a real quotient, `float(a) / b` or `1 / 2.0`",
+                   "`%s` is a quotient of integers, rounded down, and is used as a real number", text);
+}
+
 static node operation(module *m, const tree *t, const char *name, node a, node b, const trail *where) {
     static const struct {
         const char *text;
@@ -372,6 +410,10 @@ static node binary(module *m, const tree *t, const local *scope, const trail *wh
         facts_hold(m, t->name[0] == 'a' ? a : graph_pointwise(m->g, NODE_NOT, a, NODE_NONE, NODE_NONE), false);
     node b        = operand(m, t->b, scope, where, logical);
     m->fact_count = mark;
+    if (a && b && !logical && graph_view(m->g, a).type != graph_view(m->g, b).type) {
+        warn_of_quotient(m, t->a, a, scope, where);
+        warn_of_quotient(m, t->b, b, scope, where);
+    }
     return a && b ? operation(m, t, t->name, a, b, where) : NODE_NONE;
 }
 

@@ -172,6 +172,8 @@ void module_error(module *m, span at, const trail *where, const char *hint, cons
 void module_warning(module *m, span at, const trail *where, const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 node expression(module *m, const tree *t, const local *scope, const trail *where); /* NODE_NONE after an error */
+/* Warns where the integer n, written t, comes from a quotient that was rounded down and becomes a real number. */
+void warn_of_quotient(module *m, const tree *t, node n, const local *scope, const trail *where);
 /* One that is a condition (boolean) or a number (not). */
 node operand(module *m, const tree *t, const local *scope, const trail *where, bool boolean);
 /* Of what must be known now: sizes, rates, initial values. */
