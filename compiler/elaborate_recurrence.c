@@ -348,6 +348,44 @@ static int check_state(module *m, member *k) {
     return r->grows || covered(m, k->t->b->at, k->bound.name, k->body, k->set | bit(r->over)) ? COMPLETE : FAILED;
 }
 
+/* An earlier value belongs to its step: where the stepping index is bound anew, by a reduction, a selection or another
+ * recurrence, or replaced in a read, it has no meaning. */
+static bool binds_anew(node_view v, const uint8_t *depends, index_id over) {
+    bool bound = (v.op == NODE_REDUCE && (v.vars & bit(over))) ||
+                 ((v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == over);
+    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
+        bound |= v.substituted[i] == over && depends[v.child[0]];
+    return bound;
+}
+
+static bool stays_in_step(module *m, recurrence *r, uint32_t label) {
+    size_t count    = graph_node_count(m->g) + 1;
+    uint8_t *needed = get(count, 1), *depends = get(count, 1);
+    bool ok = true;
+    for (unsigned k = 0; k < r->count; k++)
+        needed[r->member[k].body] = 1;
+    for (size_t n = count; n-- > 1;) { /* children have lower handles */
+        node_view v = graph_view(m->g, (node)n);
+        for (unsigned i = 0; needed[n] && i < v.child_count; i++)
+            needed[v.child[i]] = 1;
+    }
+    for (size_t n = 1; n < count && ok; n++) {
+        node_view v = graph_view(m->g, (node)n);
+        if (!needed[n])
+            continue;
+        depends[n] = v.op == NODE_PREVIOUS && v.scan_label == label;
+        for (unsigned i = 0; i < v.child_count; i++)
+            depends[n] |= depends[v.child[i]];
+        ok = !depends[n] || !binds_anew(v, depends, r->over);
+    }
+    free(needed);
+    free(depends);
+    if (!ok)
+        module_error(m, r->member[0].t->b->at, r->where, "bind another index of the same size there",
+                     "an earlier value is used where `%s` is bound anew or replaced", graph_index_name(m->g, r->over));
+    return ok;
+}
+
 static int attempt(module *m, recurrence *r) {
     uint32_t label  = graph_new_scan(m->g);
     unsigned states = 0;
@@ -366,7 +404,7 @@ static int attempt(module *m, recurrence *r) {
             int found = check_state(m, &r->member[k]);
             result    = found == FAILED ? FAILED : found == AGAIN ? AGAIN : result;
         }
-    return result;
+    return result == COMPLETE && !stays_in_step(m, r, label) ? FAILED : result;
 }
 
 /* The intermediate values contain new states, which are the scans, and states before the step. */

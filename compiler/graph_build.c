@@ -498,8 +498,12 @@ node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body)
                                          .free        = free});
 }
 
-/* Substitution carried out inside index arithmetic, which is cheap to repeat; NODE_NONE where n is not that. */
-static node substitute(graph *g, node n, unsigned count, const index_id *substituted, const node *expression) {
+enum { SUBSTITUTION_WORK = 256 };
+
+/* Substitution carried out inside index arithmetic, which is cheap to repeat; NODE_NONE where n is not that, or where
+ * its shared parts are too many to write out. */
+static node substitute(graph *g, node n, unsigned count, const index_id *substituted, const node *expression,
+                       unsigned *work) {
     const node_record r = g->node[n];
     if (r.op == NODE_INDEX) {
         for (unsigned i = 0; i < count; i++)
@@ -512,11 +516,12 @@ static node substitute(graph *g, node n, unsigned count, const index_id *substit
         touched |= bit(substituted[i]);
     if (!(r.free & touched))
         return n;
-    if (!graph_op_is_pointwise((node_op)r.op) || r.op == NODE_TO_INT || (r.type == TYPE_FLOAT && r.op != NODE_TO_FLOAT))
+    if (++*work > SUBSTITUTION_WORK || !graph_op_is_pointwise((node_op)r.op) || r.op == NODE_TO_INT ||
+        (r.type == TYPE_FLOAT && r.op != NODE_TO_FLOAT))
         return NODE_NONE;
     node child[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
     for (unsigned i = 0; i < r.child_count; i++) {
-        child[i] = substitute(g, g->child[r.first_child + i], count, substituted, expression);
+        child[i] = substitute(g, g->child[r.first_child + i], count, substituted, expression, work);
         if (!child[i])
             return NODE_NONE;
     }
@@ -543,7 +548,8 @@ node graph_gather(graph *g, node body, unsigned count, const index_id *substitut
     }
     if (n == 0)
         return body;
-    node simple = substitute(g, body, n, kept, child + 1);
+    unsigned work = 0;
+    node simple   = substitute(g, body, n, kept, child + 1, &work);
     if (simple)
         return simple;
     if (g->node[body].op == NODE_GATHER) { /* a gather of a gather is one */
