@@ -322,7 +322,7 @@ static bool table_elements(module *m, table *v, const tree *row, unsigned depth)
                          graph_index_name(m->g, v->index[deeper ? depth + 1 : depth]));
             return false;
         }
-        if (have == wanted)
+        if (have >= wanted)
             continue;
         if (deeper ? !table_elements(m, v, e, depth + 1) : !constant_value(m, e, NULL, NULL, &number))
             return false;
