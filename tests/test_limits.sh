@@ -63,7 +63,7 @@ limit repeats 1 "$much" "H + 'z = 0\n' + nested(3, 'repeat r{} : 4096', 'z := z 
 limit repeats_of_two 1 "$much" "H + 'z = 0\n' + nested(60, 'repeat r{} : 2', 'z := z\n') + OUT"
 limit repeats_of_nothing 1 "$much" "H + nested(3, 'repeat r{} : 4096', '') + OUT"
 limit repeats_of_parameters 1 "$much" "H + nested(2, 'repeat r{} : 4096', each(50, 'param w{0}[t,d]')) + OUT"
-limit repeats_of_long_names 1 "$much" "H + nested(2, 'repeat ' + 'a' * 100 + '{} : 4096', 'repeat b : 2 { z = 1 }') + OUT"
+limit repeats_of_long_names 1 "$much" "H + nested(2, 'repeat ' + 'a' * 90 + '{} : 4096', 'repeat b : 2 { z = 1 }') + OUT"
 limit one_repeat 0 '' "H + 'z = 0\n' + nested(1, 'repeat r{} : 4096', 'z := z + 1\n') + OUT"
 limit mutual_functions 1 'more than 100 levels deep' "H + 'fn f(a) = g(a)\nfn g(a) = f(a)\noutput y[t,d] = f(x[t,d])'"
 
