@@ -13,7 +13,7 @@ int att_lex(ATT_STYPE *value, ATT_LTYPE *location, void *scanner);
 %define parse.lac full
 %locations
 %parse-param {parsing *p} {void *scanner}
-%lex-param {void *scanner}
+%lex-param {parsing *p} {void *scanner}
 %expect 0
 
 %union {
@@ -41,6 +41,16 @@ static void att_error(const parse_span *at, parsing *p, void *scanner, const cha
     (void)text;
     parse_report(p, *at, "this is nested too deeply", NULL);
 }
+
+static int next_token(ATT_STYPE *value, ATT_LTYPE *location, parsing *p, void *scanner) {
+    int token;
+    do
+        token = att_lex(value, location, scanner);
+    while (!parse_delivers(p, token, *location));
+    return token;
+}
+#undef yylex
+#define yylex next_token
 }
 
 %token <text> NAME "a name" LABEL "a name before ':'" STRING "a string"
@@ -92,10 +102,18 @@ statement:
   | name indices '=' expression from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5, NULL); }
   | name indices '=' expression domain { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL, $5); }
   | name indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL, NULL); }
-  | REPEAT LABEL ':' sum '{' statements '}' { $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $6; }
+  | REPEAT LABEL ':' sum '{' { parse_body_begin(p); } statements '}' {
+        parse_body_end(p); $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $7; }
   | EACH name ',' name { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
   | STATE states FROM expression { $$ = parse_states($2, $4); }
-  | error { $$ = NULL; }
+  | error {
+        $$ = NULL;
+        if (yychar != END) { /* the end is no way to go on */
+            if (!parse_recover(p))
+                yyclearin;
+            yyerrok;
+        }
+    }
 
 /* Words that only begin statements are names elsewhere. */
 name:
@@ -281,19 +299,27 @@ static int yyreport_syntax_error(const yypcontext_t *context, parsing *p, void *
     yysymbol_kind_t expected[YYNTOKENS], token = yypcontext_token(context);
     const char *name[MANY];
     int count = yypcontext_expected_tokens(context, expected, YYNTOKENS), named = 0;
-    bool statement = false, value = false, parenthesis = false, bracket = false;
+    bool statement = false, value = false, naming = false, then = false, in = false, parenthesis = false, bracket = false;
     for (int i = 0; i < count; i++) {
-        statement |= expected[i] == YYSYMBOL_SIZE;
+        statement |= expected[i] == YYSYMBOL_FN; /* words that begin nothing else */
+        then |= expected[i] == YYSYMBOL_THEN;
+        in |= expected[i] == YYSYMBOL_IN;
         value |= expected[i] == YYSYMBOL_NUMBER;
+        naming |= expected[i] == YYSYMBOL_NAME || expected[i] == YYSYMBOL_LABEL;
         parenthesis |= strcmp(yysymbol_name(expected[i]), "')'") == 0;
         bracket |= strcmp(yysymbol_name(expected[i]), "']'") == 0;
         if (named < MANY)
             name[named++] = yysymbol_name(expected[i]);
     }
+    if (parse_reserved(p, naming, value, statement))
+        return 0;
     const char *wanted = value         ? "an expression is expected"
                          : parenthesis ? "is a `)` missing before it?"
                          : bracket     ? "is a `]` missing before it?"
+                         : then        ? "is `then` missing before it?"
+                         : in          ? "is `in` missing before it?"
                          : statement   ? "a statement is expected"
+                         : naming && count > MANY ? "a name is expected"
                                        : NULL;
     parse_unexpected(p, *yypcontext_location(context), token == YYSYMBOL_YYEOF, wanted, name,
                      count > MANY ? 0 : (unsigned)count);

@@ -65,44 +65,38 @@ char *arena_copy(arena *a, const char *text, size_t size) {
     return copy;
 }
 
+static const struct {
+    const char *text;
+    int token;
+    word_kind kind;
+} word[] = {{"include", INCLUDE, WORD_RESERVED}, {"mechanism", MECHANISM, WORD_BEGINS},
+            {"model", MODEL, WORD_BEGINS},       {"optimizer", OPTIMIZER, WORD_BEGINS},
+            {"library", LIBRARY, WORD_BEGINS},   {"size", SIZE, WORD_BEGINS},
+            {"number", NUMBER_KEY, WORD_BEGINS}, {"variant", VARIANT, WORD_BEGINS},
+            {"causal", CAUSAL, WORD_BEGINS},     {"table", TABLE, WORD_BEGINS},
+            {"index", INDEX, WORD_BEGINS},       {"input", INPUT, WORD_BEGINS},
+            {"param", PARAM, WORD_BEGINS},       {"fn", FN, WORD_RESERVED},
+            {"output", OUTPUT, WORD_BEGINS},     {"loss", LOSS, WORD_BEGINS},
+            {"repeat", REPEAT, WORD_RESERVED},   {"each", EACH, WORD_BEGINS},
+            {"state", STATE, WORD_BEGINS},       {"from", FROM, WORD_RESERVED},
+            {"as", AS, WORD_RESERVED},           {"where", WHERE, WORD_RESERVED},
+            {"let", LET, WORD_RESERVED},         {"in", IN, WORD_RESERVED},
+            {"if", IF, WORD_RESERVED},           {"then", THEN, WORD_RESERVED},
+            {"else", ELSE, WORD_RESERVED},       {"and", AND, WORD_RESERVED},
+            {"or", OR, WORD_RESERVED},           {"not", NOT, WORD_RESERVED}};
+
 int parse_keyword(const char *text) {
-    static const struct {
-        const char *text;
-        int token;
-    } word[] = {{"include", INCLUDE},
-                {"mechanism", MECHANISM},
-                {"model", MODEL},
-                {"optimizer", OPTIMIZER},
-                {"library", LIBRARY},
-                {"size", SIZE},
-                {"number", NUMBER_KEY},
-                {"variant", VARIANT},
-                {"causal", CAUSAL},
-                {"table", TABLE},
-                {"index", INDEX},
-                {"input", INPUT},
-                {"param", PARAM},
-                {"fn", FN},
-                {"output", OUTPUT},
-                {"loss", LOSS},
-                {"repeat", REPEAT},
-                {"each", EACH},
-                {"state", STATE},
-                {"from", FROM},
-                {"as", AS},
-                {"where", WHERE},
-                {"let", LET},
-                {"in", IN},
-                {"if", IF},
-                {"then", THEN},
-                {"else", ELSE},
-                {"and", AND},
-                {"or", OR},
-                {"not", NOT}};
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         if (strcmp(text, word[i].text) == 0)
             return word[i].token;
     return NAME;
+}
+
+word_kind parse_word(int token) {
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        if (word[i].token == token)
+            return word[i].kind;
+    return WORD_NONE;
 }
 
 static span place(const parsing *p, parse_span at) {
@@ -133,7 +127,7 @@ void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, c
     size_t used   = 0;
     int length    = (int)(at.end - at.begin < 40 ? at.end - at.begin : 40);
     const char *s = p->file->text + at.begin;
-    if (p->stray && at.end == p->stray)
+    if ((p->stray && at.end == p->stray) || (end && p->recovering))
         return;
     while (at.begin + (uint32_t)length < at.end && length > 0 && ((unsigned char)s[length] & 0xC0) == 0x80)
         length--;
@@ -151,6 +145,31 @@ void parse_unexpected(parsing *p, parse_span at, bool end, const char *wanted, c
         used += written > 0 ? (size_t)written : 0;
     }
     parse_report(p, at, text, hint[0] ? arena_copy(p->memory, hint, strlen(hint)) : NULL);
+}
+
+/* Does the text go on as after a name that is being defined, or, where `read`, that is read? */
+static bool goes_on_like_a_name(const char *next, bool read) {
+    next += strspn(next, " \t");
+    return next[0] == '[' || (next[0] == '=' && next[1] != '=') || (next[0] == ':' && next[1] == '=') ||
+           (read && next[0] && strchr(",)]:*/%^<>=", next[0]));
+}
+
+bool parse_reserved(parsing *p, bool name, bool value, bool statement) {
+    const char *text = p->file->text;
+    parse_span at    = p->read.at;
+    char message[80];
+    bool meant = name && parse_word(p->read.token) == WORD_RESERVED &&
+                 ((!value && !statement) || goes_on_like_a_name(text + at.end, value));
+    if (!meant) { /* perhaps a word that could stand there and was meant as a name */
+        meant = parse_word(p->before.token) == WORD_RESERVED && goes_on_like_a_name(text + p->before.at.end, false);
+        at    = p->before.at;
+    }
+    if (!meant)
+        return false;
+    snprintf(message, sizeof message, "`%.*s` is a word of the language and cannot be a name", (int)(at.end - at.begin),
+             text + at.begin);
+    parse_report(p, at, message, "choose another name");
+    return true;
 }
 
 tree *parse_tree(parsing *p, tree_kind kind, parse_span at, const char *name) {
