@@ -64,7 +64,7 @@ static int next_token(ATT_STYPE *value, ATT_LTYPE *location, parsing *p, void *s
 
 %type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
 %type <tree> domain expressions expression disjunction conjunction negation comparison chain sum term factor power
-%type <tree> bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
+%type <tree> initialised bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
 %type <text> comparator name
 
 %%
@@ -92,7 +92,7 @@ statement:
   | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
   | INPUT LABEL ':' NAME { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, NULL); }
   | INPUT LABEL ':' NAME '<' sum { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, $6); }
-  | PARAM params '~' initialiser group { $$ = parse_params(p, $2, $4, $5); }
+  | PARAM initialised { $$ = $2; }
   | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
   | FN name function_indices '(' optional_formals ')' '=' expression {
         $$ = parse_tree(p, TREE_FUNCTION, @2, $2); $$->a = $3; $$->b = $5; $$->c = $8; }
@@ -175,6 +175,9 @@ labels:
 params:
     param { $$ = $1; }
   | params ',' param { $$ = parse_append($1, $3); }
+initialised:
+    params '~' initialiser group { $$ = parse_params(p, $1, $3, $4); }
+  | initialised ',' params '~' initialiser group { $$ = parse_append($1, parse_params(p, $3, $5, $6)); }
 param: name indices { $$ = parse_tree(p, TREE_PARAM, @1, $1); $$->a = $2; }
 
 states:
