@@ -565,13 +565,14 @@ static void take_recurrence(module *m, taking *k, unsigned number) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
     }
-    cycles_needed(&k->found, group, needed);
     for (unsigned i = number; i < k->count; i++)
         if (k->found.group[i] == group) {
             members[count++] = k->t[i];
             k->done[i]       = 1;
             last             = i;
         }
+    if (last > number)
+        cycles_needed(&k->found, group, needed);
     for (unsigned i = number; i < last; i++) {
         bool defines = k->t[i]->kind == TREE_DEFINE || k->t[i]->kind == TREE_OUTPUT;
         bool changes = k->t[i]->kind == TREE_UPDATE || k->t[i]->kind == TREE_LOSS || k->t[i]->kind == TREE_REPEAT;

@@ -350,33 +350,40 @@ static int check_state(module *m, member *k) {
 
 /* An earlier value belongs to its step: where the stepping index is bound anew, by a reduction, a selection or another
  * recurrence, or replaced in a read, it has no meaning. */
-static bool binds_anew(node_view v, const uint8_t *depends, index_id over) {
+static bool binds_anew(node_view v, bool moves, index_id over) {
     bool bound = (v.op == NODE_REDUCE && (v.vars & bit(over))) ||
                  ((v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == over);
-    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
-        bound |= v.substituted[i] == over && depends[v.child[0]];
+    for (unsigned i = 0; moves && i + 1 < v.child_count; i++)
+        bound |= v.substituted[i] == over;
     return bound;
 }
 
-static bool stays_in_step(module *m, recurrence *r, uint32_t label) {
-    size_t count    = graph_node_count(m->g) + 1;
+static bool stays_in_step(module *m, recurrence *r) {
+    node first = NODE_NONE; /* what depends on an earlier value was made after it */
+    for (unsigned k = 0; k < r->count && !first; k++)
+        first = r->member[k].previous;
+    size_t count    = graph_node_count(m->g) + 1 - first;
     uint8_t *needed = get(count, 1), *depends = get(count, 1);
     bool ok = true;
     for (unsigned k = 0; k < r->count; k++)
-        needed[r->member[k].body] = 1;
-    for (size_t n = count; n-- > 1;) { /* children have lower handles */
-        node_view v = graph_view(m->g, (node)n);
+        if (r->member[k].body >= first)
+            needed[r->member[k].body - first] = 1;
+    for (size_t n = count; n-- > 0;) { /* children have lower handles */
+        node_view v = graph_view(m->g, (node)(first + n));
         for (unsigned i = 0; needed[n] && i < v.child_count; i++)
-            needed[v.child[i]] = 1;
+            if (v.child[i] >= first)
+                needed[v.child[i] - first] = 1;
     }
-    for (size_t n = 1; n < count && ok; n++) {
-        node_view v = graph_view(m->g, (node)n);
+    uint32_t label = graph_view(m->g, first).scan_label;
+    for (size_t n = 0; n < count && ok; n++) {
+        node_view v = graph_view(m->g, (node)(first + n));
         if (!needed[n])
             continue;
         depends[n] = v.op == NODE_PREVIOUS && v.scan_label == label;
         for (unsigned i = 0; i < v.child_count; i++)
-            depends[n] |= depends[v.child[i]];
-        ok = !depends[n] || !binds_anew(v, depends, r->over);
+            depends[n] |= v.child[i] >= first && depends[v.child[i] - first];
+        bool moves = v.op == NODE_GATHER && v.child[0] >= first && depends[v.child[0] - first];
+        ok         = !depends[n] || !binds_anew(v, moves, r->over);
     }
     free(needed);
     free(depends);
@@ -404,7 +411,7 @@ static int attempt(module *m, recurrence *r) {
             int found = check_state(m, &r->member[k]);
             result    = found == FAILED ? FAILED : found == AGAIN ? AGAIN : result;
         }
-    return result == COMPLETE && !stays_in_step(m, r, label) ? FAILED : result;
+    return result == COMPLETE && !stays_in_step(m, r) ? FAILED : result;
 }
 
 /* The intermediate values contain new states, which are the scans, and states before the step. */
@@ -415,7 +422,13 @@ static void see_from_outside(module *m, recurrence *r, unsigned states, const no
     for (unsigned k = 0; k < r->count; k++)
         if (!r->member[k].state)
             root[roots++] = r->member[k].body;
-    for (unsigned k = 0; k < states && roots; k++) {
+    if (roots == 0) {
+        free(from);
+        free(to);
+        free(root);
+        return;
+    }
+    for (unsigned k = 0; k < states; k++) {
         node_view b = graph_view(m->g, body[k]), s = graph_view(m->g, scan[k]);
         if (b.free != s.free || b.type != s.type)
             continue; /* it stays an expression of the states before */
@@ -423,10 +436,9 @@ static void see_from_outside(module *m, recurrence *r, unsigned states, const no
         to[count++] = scan[k];
     }
     rewrite_replace(m->g, count, from, to, roots, root);
-    for (unsigned k = 0; k < states && roots; k++)
+    for (unsigned k = 0; k < states; k++)
         to[k] = graph_scan_before(m->g, scan[k]);
-    if (roots)
-        rewrite_replace(m->g, states, previous, to, roots, root);
+    rewrite_replace(m->g, states, previous, to, roots, root);
     for (unsigned k = r->count; k-- > 0;)
         if (!r->member[k].state)
             r->member[k].bound.node = root[--roots];
