@@ -559,18 +559,22 @@ static void take(module *m, taking *k, unsigned number);
 /* All members at the first one's place; what they need from between them comes before. */
 static void take_recurrence(module *m, taking *k, unsigned number) {
     unsigned group = k->found.group[number], count = 0, last = number;
-    uint8_t *needed      = calloc(k->count, 1);
-    const tree **members = calloc(k->count, sizeof *members);
+    for (unsigned i = number; i < k->count; i++)
+        if (k->found.group[i] == group) {
+            count++;
+            k->done[i] = 1;
+            last       = i;
+        }
+    const tree **members = calloc(count, sizeof *members);
+    uint8_t *needed      = calloc(last > number ? k->count : 1, 1);
     if (!needed || !members) {
         fputs("attnc: out of memory\n", stderr);
         exit(3);
     }
-    for (unsigned i = number; i < k->count; i++)
-        if (k->found.group[i] == group) {
+    count = 0;
+    for (unsigned i = number; i <= last; i++)
+        if (k->found.group[i] == group)
             members[count++] = k->t[i];
-            k->done[i]       = 1;
-            last             = i;
-        }
     if (last > number)
         cycles_needed(&k->found, group, needed);
     for (unsigned i = number; i < last; i++) {

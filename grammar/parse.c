@@ -87,7 +87,7 @@ static const struct {
 
 int parse_keyword(const char *text) {
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
-        if (strcmp(text, word[i].text) == 0)
+        if (text[0] == word[i].text[0] && strcmp(text, word[i].text) == 0)
             return word[i].token;
     return NAME;
 }
@@ -329,7 +329,7 @@ static const tree *too_deep(tree *list) {
 }
 
 tree *parse_source(arena *memory, source *file, message_sink sink, bool *ok) {
-    parsing p = {.memory = memory, .file = file, .sink = sink};
+    parsing p = {.memory = memory, .file = file, .sink = sink, .line_indent = (uint32_t)strspn(file->text, " \t")};
     yyscan_t scanner;
     if (att_lex_init_extra(&p, &scanner) != 0) {
         fputs("attnc: out of memory\n", stderr);

@@ -16,6 +16,7 @@ typedef struct parse_token {
 typedef struct repeat_body repeat_body;
 
 typedef struct parsing {
+    uint32_t walked, line, line_indent; /* recover.c: how far lines were looked for, the last one, its white space */
     arena *memory;
     const source *file;
     message_sink sink;

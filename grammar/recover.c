@@ -13,15 +13,19 @@ struct repeat_body {
     unsigned lost; /* of them, those that no statement has */
 };
 
-static uint32_t line_begin(const parsing *p, uint32_t at) {
-    while (at > 0 && p->file->text[at - 1] != '\n' && p->file->text[at - 1] != '\r')
-        at--;
-    return at;
+/* Where the line of a token begins. Tokens come in order, so that the text is walked once. */
+static uint32_t line_begin(parsing *p, uint32_t at) {
+    for (; p->walked < at; p->walked++)
+        if (p->file->text[p->walked] == '\n' || p->file->text[p->walked] == '\r') {
+            p->line        = p->walked + 1;
+            p->line_indent = (uint32_t)strspn(p->file->text + p->line, " \t");
+        }
+    return p->line;
 }
 
-static bool first_on_line(const parsing *p, uint32_t at) {
+static bool first_on_line(parsing *p, uint32_t at) {
     uint32_t begin = line_begin(p, at);
-    return begin + strspn(p->file->text + begin, " \t") == at;
+    return begin + p->line_indent == at;
 }
 
 /* Does `=`, `:=` or `[…] =` follow, on the line? */
