@@ -307,6 +307,24 @@ static node pointwise_call(module *m, const tree *t, node_op op, const local *sc
     return graph_pointwise(m->g, op, n[0], n[1], n[2]);
 }
 
+/* The largest or smallest of two or more. */
+static node extreme_of(module *m, const tree *t, node_op op, const local *scope, const trail *where) {
+    node best = NODE_NONE;
+    bool ok   = true;
+    if (list_length(t->a) < 2) {
+        module_error(m, t->at, where, format_text(m, "over an index it is `%s[i](…)`", t->name),
+                     "`%s` takes 2 or more arguments, here %s %u", t->name, t->a ? "is" : "are", list_length(t->a));
+        return NODE_NONE;
+    }
+    for (const tree *a = t->a; a; a = a->next) {
+        node n = operand(m, a, scope, where, false);
+        ok &= n != NODE_NONE;
+        if (ok)
+            best = best ? graph_pointwise(m->g, op, best, n, NODE_NONE) : n;
+    }
+    return ok ? best : NODE_NONE;
+}
+
 static node bracket_call(module *m, const tree *t, const bracket *b, const trail *where) {
     static const struct {
         const char *name;
@@ -354,9 +372,9 @@ node call_expression(module *m, const tree *t, const local *scope, const trail *
         if (strcmp(t->name, graph_op_name(op)) == 0)
             return pointwise_call(m, t, op, scope, where);
     if (strcmp(t->name, "max") == 0)
-        return pointwise_call(m, t, NODE_MAXIMUM, scope, where);
+        return extreme_of(m, t, NODE_MAXIMUM, scope, where);
     if (strcmp(t->name, "min") == 0)
-        return pointwise_call(m, t, NODE_MINIMUM, scope, where);
+        return extreme_of(m, t, NODE_MINIMUM, scope, where);
     if (strcmp(t->name, "stop") == 0)
         return pointwise_call(m, t, NODE_STOP, scope, where);
     if (strcmp(t->name, "float") == 0)
