@@ -118,20 +118,6 @@ def nsa(a, L, S, P, N, W):
     return {"y": np.einsum("btgre,dgre->btd", o, a["Wo"])}
 
 
-# log A[t,s] = z[t,s] - sum over s <= r < t of softplus(z[t,r])
-def stickbreaking(a):
-    x, E = a["x"], a["Wq"].shape[1]
-    q, k, v = (heads(x, a[n]) for n in ("Wq", "Wk", "Wv"))
-    z = np.einsum("bhte,bhse->bhts", q, k) / np.sqrt(E)
-    T = x.shape[1]
-    p = np.zeros_like(z)
-    for t in range(T):
-        for s in range(t):
-            p[:, :, t, s] = np.exp(z[:, :, t, s] - softplus(z[:, :, t, s:t]).sum(-1))
-    return {"y": merge(p @ v, a["Wo"])}
-
-
-# The threshold by Newton's method from below, row by row: the sum is convex in τ, so it never overshoots
 def entmax(a):
     x, (H, E, D) = a["x"], a["Wq"].shape
     q, k, v = (heads(x, a[n]) for n in ("Wq", "Wk", "Wv"))
