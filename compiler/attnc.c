@@ -339,7 +339,7 @@ static double **run_machine(graph *g, double *const *value, uint64_t seed) {
 }
 
 /* The largest difference relative to the output's largest value; of a single number, such as a loss in which terms of
- * size 1 cancel, to at least 1. */
+ * size 1 cancel, to at least 1. NaN where both are NaN somewhere: that they agree says nothing. */
 static double difference(const double *machine, const double *reference, int64_t elements) {
     double scale = elements == 1 ? 1 : 1e-30, worst = 0;
     for (int64_t i = 0; i < elements; i++)
@@ -347,7 +347,7 @@ static double difference(const double *machine, const double *reference, int64_t
             scale = fmax(scale, fabs(reference[i]));
     for (int64_t i = 0; i < elements; i++) {
         if (isnan(machine[i]) && isnan(reference[i]))
-            continue;
+            return NAN;
         double error = machine[i] == reference[i] ? 0 : fabs(machine[i] - reference[i]) / scale;
         if (error > worst || isnan(error))
             worst = isnan(error) ? INFINITY : error;
@@ -380,8 +380,11 @@ static int run(settings *s, graph *g) {
         if (s->compare) {
             double tolerance = s->tolerance > 0 ? s->tolerance : 1e-5,
                    error     = difference(machine[i], data, o->elements);
-            printf("%-32s %.2e%s\n", o->name, error, error > tolerance ? "  differs" : "");
-            if (error > tolerance)
+            if (isnan(error))
+                printf("%-32s nan  there are no numbers to compare\n", o->name);
+            else
+                printf("%-32s %.2e%s\n", o->name, error, error > tolerance ? "  differs" : "");
+            if (!(error <= tolerance))
                 status = EXIT_INPUT;
         } else {
             print_output(g, o, data);

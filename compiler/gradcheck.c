@@ -116,10 +116,22 @@ static double check_along(const graph *g, const double *const *tensor_value, uin
     return best;
 }
 
+/* Why there is nothing to compare; NULL where there is. */
+static const char *without_number(double loss, double derived, double finite) {
+    if (!isfinite(loss))
+        return "none: the outputs are not finite at these values";
+    if (!isfinite(derived))
+        return "none: the derived gradient is not finite";
+    if (!isfinite(finite))
+        return "none: the outputs are not finite a small step away: a selection, or a value that `stop` holds, "
+               "changed under the step, or the function is not finite there";
+    return NULL;
+}
+
 void gradcheck_run(const graph *g, const double *const *tensor_value, uint64_t seed, FILE *file, double *worst) {
     interpretation *base = interpret_new(g, tensor_value, seed);
-    losses(base, g); /* every STOP that a loss needs now has its value */
-    *worst = 0;
+    double loss          = losses(base, g); /* every STOP that a loss needs now has its value */
+    *worst               = 0;
     fprintf(file, "%-28s %22s %22s %10s\n", "tensor", "derived", "finite difference", "error");
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         const output *o = graph_output(g, i);
@@ -136,9 +148,15 @@ void gradcheck_run(const graph *g, const double *const *tensor_value, uint64_t s
         }
         double finite = 0, error = check_along(g, tensor_value, seed, base, o->tensor, direction, derived,
                                                size / sqrt((double)t->elements), &finite);
+        const char *why = without_number(loss, derived, finite);
+        if (why)
+            error = NAN;
         if (error > *worst || isnan(error))
             *worst = error;
-        fprintf(file, "%-28s %22.14g %22.14g %10.2e\n", t->name, derived, finite, error);
+        if (why)
+            fprintf(file, "%-28s %22.14g  %s\n", t->name, derived, why);
+        else
+            fprintf(file, "%-28s %22.14g %22.14g %10.2e\n", t->name, derived, finite, error);
         free(direction);
     }
     interpret_free(base);

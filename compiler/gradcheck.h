@@ -12,7 +12,8 @@
 bool gradcheck_add_backward(graph *g);
 
 /* For each gradient output of g: the derivative along a random direction, central differences of two step sizes
- * (Richardson's extrapolation), STOPs held. Prints a line a tensor; *worst is the largest relative error. */
+ * (Richardson's extrapolation), STOPs held. Prints a line a tensor; *worst is the largest relative error, NaN where a
+ * derivative or a difference is not finite, of which the line says why. */
 void gradcheck_run(const graph *g, const double *const *tensor_value, uint64_t seed, FILE *file, double *worst);
 
 #endif

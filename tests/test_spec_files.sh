@@ -149,6 +149,18 @@ output ψ[τ,δ] = if μ[τ] < ∞ then μ[τ] + β₁[δ] else -∞
 S
 check "Greek letters compile" 0 '' "$bin/attnc" greek.att --backward -o greek.so
 check "Greek letters are computed" 0 '' "$bin/attnc" run greek.att --backward --compare
+# what is no number is no success
+printf 'mechanism m "no numbers"\nsize T = 3\nindex t:T\ninput x[t]\noutput y[t] = %s\n' '0 * log(-x[t] * x[t] - 1)' >nan.att
+check "NaN on both sides differs" 1 '' "$bin/attnc" run nan.att --compare
+grep -q '^y  *nan ' out
+count $? "NaN is said"
+check "no gradient of NaN" 1 '' "$bin/attnc" check-grad nan.att
+grep -q '^x .*none: the outputs are not finite at these values$' out
+count $? "why there is no difference, at the values"
+printf 'mechanism m "held"\nsize T = 3\nindex t:T\ninput x[t]\noutput y[t] = log(1e-9 - abs(x[t] - stop(x[t]))) * x[t]\n' >held.att
+check "no gradient of what is held" 1 '' "$bin/attnc" check-grad held.att
+grep -q '^x .*none: the outputs are not finite a small step away' out
+count $? "why there is no difference, a step away"
 check "Greek letters are file names" 0 '' "$bin/attnc" run greek.att --backward --dump-dir values
 [ -s values/ψ.npy ] && [ -s values/gradient.β₁.npy ]
 count $? "values/ψ.npy"
