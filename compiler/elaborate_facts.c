@@ -93,15 +93,48 @@ void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set
 
 /* The guard that would make the read legal, in the words of the spec. */
 static const char *guard_hint(module *m, const tree *t, bool below, int64_t last) {
-    enum { SHOWN = 60 };
-    int length = t->at.end - t->at.begin > SHOWN ? 0 : (int)(t->at.end - t->at.begin);
-    char text[SHOWN + 32];
+    char quoted[64], text[96];
+    diagnostics_quote(t->at, quoted, sizeof quoted);
     if (below)
-        snprintf(text, sizeof text, "%.*s >= 0", length ? length : 3, length ? t->at.file->text + t->at.begin : "…");
+        snprintf(text, sizeof text, "%s >= 0", quoted);
     else
-        snprintf(text, sizeof text, "%.*s <= %lld", length ? length : 3, length ? t->at.file->text + t->at.begin : "…",
-                 (long long)last);
+        snprintf(text, sizeof text, "%s <= %lld", quoted, (long long)last);
     return format_text(m, "guard it: `where %s`, or `if %s then … else 0`", text, text);
+}
+
+/* Does an integer depend on one that has no bounds: a real number's, or a recurrence's? */
+static bool contains_unbounded(const graph *g, node n) {
+    size_t nodes = graph_node_count(g) + 1, count = 0;
+    uint8_t *seen = calloc(nodes, 1);
+    node *todo    = calloc(nodes, sizeof *todo);
+    bool found    = false;
+    if (!seen || !todo) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    todo[count++] = n;
+    while (count > 0 && !found) {
+        node_view v = graph_view(g, todo[--count]);
+        found       = v.type == TYPE_INT && (v.op == NODE_TO_INT || v.op == NODE_SCAN || v.op == NODE_PREVIOUS);
+        for (unsigned i = 0; i < v.child_count; i++)
+            if (!seen[v.child[i]]) {
+                seen[v.child[i]] = 1;
+                todo[count++]    = v.child[i];
+            }
+    }
+    free(seen);
+    free(todo);
+    return found;
+}
+
+/* How to make legal what nobody can show to be. */
+static const char *bound_hint(module *m, const tree *t, node position, int64_t last) {
+    const char *guard = "guard it with a condition that says so: `where …` or `if … then … else …`";
+    char quoted[64];
+    if (!contains_unbounded(m->g, position))
+        return guard;
+    diagnostics_quote(t->at, quoted, sizeof quoted);
+    return format_text(m, "%s; or clamp it: `max(0, min(%s, %lld))`", guard, quoted, (long long)last);
 }
 
 static proof within(module *m, node n, int64_t low, int64_t high, witness *w) {
@@ -127,7 +160,7 @@ bool in_range(module *m, const tree *t, const trail *where, node position, index
         return true;
     const char *name = graph_index_name(m->g, index);
     if (found == PROOF_UNKNOWN)
-        module_error(m, t->at, where, "guard it with a condition that says so: `where …` or `if … then … else …`",
+        module_error(m, t->at, where, bound_hint(m, t, position, last),
                      "this cannot be shown to be within `%s`, which runs from 0 to %lld", name, (long long)last);
     else if (graph_is_constant(m->g, position, NULL))
         module_error(m, t->at, where, NULL, "this is %lld, and `%s` runs from 0 to %lld", (long long)w.value, name,
