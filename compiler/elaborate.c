@@ -378,7 +378,6 @@ static void table_statement(module *m, const tree *t) {
 
 /* What the right-hand side of a definition that needs no earlier value of itself is; NODE_NONE after an error. */
 static node definition(module *m, const tree *t, value *named) {
-    node condition = NODE_NONE;
     if (!indices_of(m, t->a, named->index, &named->rank))
         return NODE_NONE;
     if (t->c) {
@@ -386,14 +385,7 @@ static node definition(module *m, const tree *t, value *named) {
                      "`from` is for a recurrence, but `%s` does not read itself", t->name);
         return NODE_NONE;
     }
-    if (t->d && !(condition = operand(m, t->d, NULL, NULL, true)))
-        return NODE_NONE;
-    size_t mark = m->fact_count;
-    facts_hold(m, condition, false);
-    node n        = expression(m, t->b, NULL, NULL);
-    m->fact_count = mark;
-    if (t->d)
-        n = guarded(m, condition, n);
+    node n = expression(m, t->b, NULL, NULL);
     return n && covered(m, t->b->at, t->name, n, set_of(named->index, named->rank)) ? n : NODE_NONE;
 }
 

@@ -498,6 +498,18 @@ static node choice(module *m, const tree *t, const local *scope, const trail *wh
     return c && a && b ? graph_select(m->g, c, a, b) : NODE_NONE;
 }
 
+/* `value where condition` */
+static node restricted(module *m, const tree *t, const local *scope, const trail *where) {
+    node c      = operand(m, t->b, scope, where, true);
+    size_t mark = m->fact_count;
+    if (!c)
+        return NODE_NONE;
+    facts_hold(m, c, false);
+    node n        = expression(m, t->a, scope, where);
+    m->fact_count = mark;
+    return guarded(m, c, n);
+}
+
 static node limited_expression(module *m, const tree *t, const local *scope, const trail *where) {
     switch (t->kind) {
     case TREE_NUMBER:
@@ -522,6 +534,8 @@ static node limited_expression(module *m, const tree *t, const local *scope, con
     }
     case TREE_IF:
         return choice(m, t, scope, where);
+    case TREE_WHERE:
+        return restricted(m, t, scope, where);
     case TREE_LET:
         return let_chain(m, t, scope, where);
     case TREE_INDEX:

@@ -163,8 +163,6 @@ cycles cycles_find(const tree *const *t, unsigned count) {
             continue;
         reads_of(&e, t[k]->b, NULL);
         reads_of(&e, initial_of(t[k]), NULL);
-        if (t[k]->kind != TREE_LET)
-            reads_of(&e, t[k]->d, NULL);
         for (size_t i = c.first_edge[k]; i < e.count; i++)
             backward |= e.edge[i] >= k;
     }
@@ -293,14 +291,7 @@ static bool body_of(module *m, member *k) {
     size_t mark = m->fact_count;
     k->progress = MEMBER_BEGUN;
     facts_hide(m, ~(index_set)0);
-    node condition = NODE_NONE;
-    if (k->t->kind != TREE_LET && k->t->d) {
-        condition = operand(m, k->t->d, r->scope, r->where, true);
-        facts_hold(m, condition, false);
-    }
-    k->body = expression(m, k->t->b, r->scope, r->where);
-    if (k->t->kind != TREE_LET && k->t->d)
-        k->body = condition ? guarded(m, condition, k->body) : NODE_NONE;
+    k->body       = expression(m, k->t->b, r->scope, r->where);
     m->fact_count = mark;
     k->progress   = MEMBER_DONE;
     if (k->body && k->state && r->domain && (graph_view(m->g, k->body).type == TYPE_BOOL) == (k->type == TYPE_BOOL))

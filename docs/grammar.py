@@ -36,10 +36,12 @@ def summary():
     rules = re.sub(r"/\*.*?\*/", "", without_actions(rules), flags=re.S)
     lines = []
     for name, body in re.findall(r"(?m)^([a-z_]+):(.*?)(?=^[a-z_]+:|\Z)", rules, flags=re.S):
+        if name == "misplaced":  # read in order to say that it is wrong
+            continue
         choices, empty = [], False
         for choice in re.split(r"\|(?=(?:[^']*'[^']*')*[^']*$)", body):
             words = [shown.get(w, f"`{w[1:-1]}`" if w[0] == "'" else w) for w in choice.split()]
-            if words == ["error"]:
+            if words == ["error"] or "misplaced" in words:
                 continue
             if not words or words == ["%empty"]:
                 empty = True

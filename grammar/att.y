@@ -64,7 +64,7 @@ static int next_token(ATT_STYPE *value, ATT_LTYPE *location, parsing *p, void *s
 
 %type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
 %type <tree> domain expressions expression disjunction conjunction negation comparison chain sum term factor power
-%type <tree> initialised bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
+%type <tree> initialised guarded bracket bracketed let let_indices let_index from rows row primary lets initialiser group states formals formal optional_formals bounds function_indices arguments title
 %type <text> comparator name
 
 %%
@@ -86,7 +86,7 @@ statement:
   | VARIANT NAME '{' bindings '}' { $$ = parse_tree(p, TREE_VARIANT, @2, $2); $$->a = $4; }
   | INDEX labels { $$ = $2; }
   | CAUSAL name { $$ = parse_tree(p, TREE_CAUSAL, @2, $2); }
-  | TABLE name indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL, NULL); }
+  | TABLE name indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL); }
   | INPUT params { $$ = parse_inputs(p, $2, NULL); }
   | INPUT params ':' NAME { $$ = parse_typed_inputs(p, $2, $4, @4, NULL); }
   | INPUT params ':' NAME '<' sum { $$ = parse_typed_inputs(p, $2, $4, @4, $6); }
@@ -94,14 +94,12 @@ statement:
   | INPUT LABEL ':' NAME '<' sum { $$ = parse_typed_inputs(p, parse_tree(p, TREE_INPUT, @2, $2), $4, @4, $6); }
   | PARAM initialised { $$ = $2; }
   | PARAM params { $$ = parse_params(p, $2, NULL, NULL); }
-  | FN name function_indices '(' optional_formals ')' '=' expression {
+  | FN name function_indices '(' optional_formals ')' '=' guarded {
         $$ = parse_tree(p, TREE_FUNCTION, @2, $2); $$->a = $3; $$->b = $5; $$->c = $8; }
-  | OUTPUT name indices '=' expression from { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, $6, NULL); }
-  | OUTPUT name indices '=' expression domain { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, NULL, $6); }
-  | LOSS name '=' expression { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL, NULL); }
-  | name indices '=' expression from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5, NULL); }
-  | name indices '=' expression domain { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, NULL, $5); }
-  | name indices BECOMES expression { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL, NULL); }
+  | OUTPUT name indices '=' guarded from { $$ = parse_definition(p, TREE_OUTPUT, @2, $2, $3, $5, $6); }
+  | LOSS name '=' guarded { $$ = parse_definition(p, TREE_LOSS, @2, $2, NULL, $4, NULL); }
+  | name indices '=' guarded from { $$ = parse_definition(p, TREE_DEFINE, @1, $1, $2, $4, $5); }
+  | name indices BECOMES guarded { $$ = parse_definition(p, TREE_UPDATE, @1, $1, $2, $4, NULL); }
   | REPEAT LABEL ':' sum '{' { parse_body_begin(p); } statements '}' {
         parse_body_end(p); $$ = parse_tree(p, TREE_REPEAT, @2, $2); $$->a = $4; $$->b = $7; }
   | EACH name ',' name { $$ = parse_tree(p, TREE_EACH, @$, $2); $$->a = parse_tree(p, TREE_NAME, @4, $4); }
@@ -138,6 +136,10 @@ name:
 from:
     %empty { $$ = NULL; }
   | FROM expression { $$ = $2; }
+  | FROM expression misplaced { $$ = $2; }
+misplaced: domain {
+        parse_report(p, @1, "`where` cannot stand after `from`",
+                     "before it, `… where c from 0` is 0 outside c; `if c then … else y[t-1]` keeps the state there"); }
 
 row: '[' rows ']' { $$ = parse_tree(p, TREE_ROW, @$, NULL); $$->a = $2; }
 rows:
@@ -219,11 +221,15 @@ expression:
   | IF expression THEN expression ELSE expression { $$ = parse_tree(p, TREE_IF, @$, NULL); $$->a = $2; $$->b = $4; $$->c = $6; }
   | lets { $$ = $1; }
 
+guarded:
+    expression { $$ = $1; }
+  | expression domain { $$ = parse_tree(p, TREE_WHERE, @1, NULL); $$->a = $1; $$->b = $2; }
+
 lets:
     let IN expression { $$ = $1; $$->c = $3; }
   | let lets { $$ = $1; $$->c = $2; }
 let:
-    LET name let_indices '=' expression from {
+    LET name let_indices '=' guarded from {
         $$ = parse_tree(p, TREE_LET, @2, $2); $$->a = $3; $$->b = $5; $$->d = $6; }
 let_indices:
     %empty { $$ = NULL; }
@@ -274,7 +280,7 @@ power:
 primary:
     NUMBER { $$ = parse_number(p, @1, $1.value, $1.whole, $1.integer); }
   | name { $$ = parse_tree(p, TREE_NAME, @1, $1); }
-  | '(' expression ')' { $$ = $2; }
+  | '(' guarded ')' { $$ = $2; }
   | name '(' arguments ')' { $$ = parse_tree(p, TREE_CALL, @$, $1); $$->a = $3; }
   | name '[' bracket ']' { $$ = parse_tree(p, TREE_READ, @$, $1); $$->a = $3; }
   | name '[' bracket domain ']' '(' arguments ')' {

@@ -283,12 +283,11 @@ tree *parse_states(tree *list, tree *initial) {
 }
 
 tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
-                       tree *from, tree *where) {
+                       tree *from) {
     tree *t = parse_tree(p, kind, at, name);
     t->a    = indices;
     t->b    = value;
     t->c    = from;
-    t->d    = where;
     return t;
 }
 
@@ -494,10 +493,6 @@ void tree_print(const tree *t, unsigned indent, FILE *file) {
                 fputc(' ', file);
                 print_expression(value[i], file);
             }
-        if (t->d) {
-            fputs(" where ", file);
-            print_expression(t->d, file);
-        }
         fputs(")\n", file);
     }
 }

@@ -64,7 +64,7 @@ tree *parse_typed_inputs(parsing *p, tree *list, const char *type, parse_span ty
 tree *parse_params(parsing *p, tree *list, tree *initialiser, tree *group);
 tree *parse_states(tree *list, tree *initial);
 tree *parse_definition(parsing *p, tree_kind kind, parse_span at, const char *name, tree *indices, tree *value,
-                       tree *from, tree *where);
+                       tree *from);
 
 /* recover.c: is the token one for the parser? May the last token be kept after an error? A repeat's body. */
 bool parse_delivers(parsing *p, int token, parse_span at);
