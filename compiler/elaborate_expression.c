@@ -397,6 +397,9 @@ static node operation(module *m, const tree *t, const char *name, node a, node b
         module_error(m, t->at, where, NULL, "division by zero");
         return NODE_NONE;
     }
+    node power = op[i].op == NODE_POW && integers ? integer_power(m, a, b) : NODE_NONE;
+    if (power)
+        return power;
     node n = graph_pointwise(m->g, op[i].op, op[i].swap ? b : a, op[i].swap ? a : b, NODE_NONE);
     return op[i].negate ? graph_pointwise(m->g, NODE_NOT, n, NODE_NONE, NODE_NONE) : n;
 }

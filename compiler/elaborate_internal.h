@@ -1,7 +1,8 @@
 /* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_optimizer.c: optimizers;
  * elaborate_expression.c: expressions; elaborate_call.c: calls of all kinds; elaborate_let.c: parts with names;
  * elaborate_recurrence.c: what is defined by its own earlier value; elaborate_facts.c: what guards make certain;
- * elaborate_names.c: look-up and misspellings; spec.c: reading files; spec_comment.c: what their comments say. */
+ * elaborate_power.c: integers to the power of integers; elaborate_names.c: look-up and misspellings; spec.c: reading
+ * files; spec_comment.c: what their comments say. */
 #ifndef ATTNC_ELABORATE_INTERNAL_H
 #define ATTNC_ELABORATE_INTERNAL_H
 
@@ -207,6 +208,10 @@ bool declare_local_index(module *m, const tree *t, const local *scope, const tra
 node guarded(module *m, node condition, node n); /* n where the condition holds, else 0 or false; NODE_NONE stays */
 bool is_index(const module *m, const local *scope, const tree *t, index_id index);
 bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step);
+
+/* elaborate_power.c: an INT, exact; NODE_NONE where that cannot be known, and the power is a real number. Both are INT. */
+enum { POWER_EXPONENT = 62, POWER_PRODUCT = 16 };
+node integer_power(module *m, node base, node exponent);
 
 /* elaborate_facts.c */
 void facts_hold(module *m, node condition, bool soft); /* until fact_count is set back */

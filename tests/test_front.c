@@ -225,6 +225,11 @@ static void arithmetic(void **state) {
     COMPUTES("output y = (0 - 7) % 3", 2);
     COMPUTES("output y = 7 / 2.0", 3.5);
     COMPUTES("output y = -2 ^ 2 + 2 ^ 3 ^ 2", 508);
+    COMPUTES("output y = -3 ^ 2 / 2 + 2 ^ 62 / 2 ^ 60 + (-1) ^ 3 / 2", -2);
+    COMPUTES("output y = 2 ^ 63 / 2 ^ 64 + 2 ^ -1 + 3.0 ^ 2 / 2", 5.5);
+    COMPUTES("output y[t] = k[t] ^ 3 / 3 + (t + 1) ^ 0 / 2", 2, 0, 0, 2);
+    COMPUTES("output y[t] = 2 ^ k[t] / 3 + 0 ^ t / 2", 1, 0, 0, 1);
+    COMPUTES("output y[t] = if t >= 1 then 3 ^ (t - 1) / 2 else 3 ^ (t - 1)", 1.0 / 3, 0, 1, 4);
     COMPUTES("output y = max(2, 3) * min(2, 3.5) + abs(-1)", 7);
     COMPUTES("output y = 1.5e1 + .5 + 2.", 17.5);
     COMPUTES("output y = T * 10 + U + P", 43.5);
