@@ -46,6 +46,7 @@ build release
 for program in build/release/test_*; do
     [ -x "$program" ] && [ -f "$program" ] && run "$(basename "$program")" "$program"
 done
+run "grammar summary" /usr/bin/env PATH="/usr/bin:$PATH" python3 docs/grammar.py --check
 run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/run.py
 run "published mechanisms" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/examples.py
 run "bad input" bash tests/test_bad_input.sh
