@@ -608,6 +608,9 @@ static void take(module *m, taking *k, unsigned number) {
         else if (t->kind == TREE_TABLE)
             table_statement(m, t);
         break;
+    case TREE_REQUIRE:
+        require_statement(m, t);
+        break;
     case TREE_INPUT:
     case TREE_PARAM:
         tensor_statement(m, t);

@@ -171,3 +171,39 @@ bool in_range(module *m, const tree *t, const trail *where, node position, index
                      (long long)last);
     return false;
 }
+
+/* "N = 3, T = 8": the sizes and numbers in t, appended to `text` where they are not there yet. */
+static void numbers_in(const module *m, const tree *t, char *text, size_t size) {
+    for (; t; t = t->next) {
+        const named_number *n = t->kind == TREE_NAME && !find_value(m, t->name) ? find_number(m, t->name) : NULL;
+        char known[128 + 32];
+        size_t used = strlen(text);
+        if (n && strlen(t->name) < 128) {
+            snprintf(known, sizeof known, "%s = %.15g", t->name, n->number);
+            if (!strstr(text, known) && used + strlen(known) + 3 < size)
+                snprintf(text + used, size - used, "%s%s", used ? ", " : "", known);
+        }
+        numbers_in(m, t->a, text, size);
+        numbers_in(m, t->b, text, size);
+        numbers_in(m, t->c, text, size);
+        numbers_in(m, t->d, text, size);
+    }
+}
+
+void require_statement(module *m, const tree *t) {
+    node condition = operand(m, t->a, NULL, NULL, true);
+    witness w      = {0};
+    double holds   = 0;
+    if (!condition)
+        return;
+    bool constant = graph_is_constant(m->g, condition, &holds);
+    proof found   = !constant ? prove_holds(m->g, condition, NULL, 0, &w) : holds != 0 ? PROOF_HOLDS : PROOF_FAILS;
+    if (found == PROOF_HOLDS)
+        return;
+    char text[256], numbers[256] = "";
+    diagnostics_quote(t->a->at, text, sizeof text);
+    numbers_in(m, t->a, numbers, sizeof numbers);
+    module_error(m, t->a->at, NULL, numbers[0] ? format_text(m, "%s", numbers) : NULL, "%s%s%s`%s` %s",
+                 t->b ? t->b->name : "", t->b ? ": " : "", found == PROOF_FAILS ? where_it_fails(m, &w) : "", text,
+                 found == PROOF_FAILS ? "does not hold" : "cannot be shown to hold");
+}

@@ -219,6 +219,8 @@ void facts_hide(module *m, index_set set);
 /* Warns where `domain` may have no point in the indices `set`, of which a reduction t takes an extreme. */
 void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set, node domain);
 /* Is the integer between low and high for certain? */
+/* `require`: reports where its condition is not certain. */
+void require_statement(module *m, const tree *t);
 bool certainly_within(module *m, node n, int64_t low, int64_t high);
 /* Is `position` a value of `index` for certain? Reports where not. */
 bool in_range(module *m, const tree *t, const trail *where, node position, index_id index);

@@ -119,6 +119,8 @@ static bool declare_optimizer(module *m, optimizer *o) {
             size_statement(m, t);
         } else if (t->kind == TREE_INPUT) {
             tensor_statement(m, t);
+        } else if (t->kind == TREE_REQUIRE) {
+            require_statement(m, t);
         }
     }
     if (!o->each) {
@@ -180,7 +182,7 @@ static void optimize_parameter(module *m, optimizer *o, uint32_t k) {
             else
                 bind(m, t->name, n, NULL);
         } else if (t->kind != TREE_EACH && t->kind != TREE_STATE && t->kind != TREE_SIZE && t->kind != TREE_CONSTANT &&
-                   t->kind != TREE_INPUT && t->kind != TREE_FUNCTION) {
+                   t->kind != TREE_INPUT && t->kind != TREE_FUNCTION && t->kind != TREE_REQUIRE) {
             module_error(m, t->at, NULL, NULL, "this does not belong into an optimizer");
         }
     }

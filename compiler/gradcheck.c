@@ -4,6 +4,7 @@
 #include "interpret.h"
 #include "philox.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,14 +89,16 @@ static double moved(const graph *g, const double *const *tensor_value, uint64_t 
 
 /* The relative error of `derived` against central differences of two step sizes extrapolated to none (Richardson). A
  * step across a kink (a ReLU, a selection that changes) spoils a difference, so smaller steps follow where the first
- * disagrees; a wrong derivative disagrees with all of them. */
+ * disagrees; a wrong derivative disagrees with all of them. What the rounding of the loss makes of the widest
+ * difference is no error: of a parameter that the outputs do not depend on there is nothing else to see. */
 static double check_along(const graph *g, const double *const *tensor_value, uint64_t seed, interpretation *base,
                           uint32_t number, const double *direction, double derived, double scale, double *finite) {
     const tensor *t = graph_tensor(g, number);
     double squares = 0, best = INFINITY;
     for (int64_t i = 0; i < t->elements; i++)
         squares += tensor_value[number][i] * tensor_value[number][i];
-    double size = sqrt(squares / (double)t->elements);
+    double size  = sqrt(squares / (double)t->elements);
+    double noise = 64 * DBL_EPSILON * fmax(1, fabs(losses(base, g))) / (1e-2 * (size > 0 ? size : 1));
     for (double h = 1e-2 * (size > 0 ? size : 1); h > 1e-6 * (size > 0 ? size : 1) && !(best < 1e-8); h /= 8) {
         double d[2];
         for (int level = 0; level < 2; level++) {
@@ -105,7 +108,8 @@ static double check_along(const graph *g, const double *const *tensor_value, uin
                        (2 * step);
         }
         double here  = (4 * d[1] - d[0]) / 3;
-        double error = fabs(derived - here) / fmax(fmax(fabs(here), scale), 1e-12);
+        double apart = fabs(derived - here);
+        double error = (apart <= noise ? 0 : apart - noise) / fmax(fmax(fabs(here), scale), 1e-12);
         if (error < best || isnan(error)) {
             best    = error;
             *finite = here;

@@ -59,7 +59,7 @@ static int next_token(ATT_STYPE *value, ATT_LTYPE *location, parsing *p, void *s
 %token INCLUDE "include" MECHANISM "mechanism" MODEL "model" OPTIMIZER "optimizer" LIBRARY "library" SIZE "size"
 %token NUMBER_KEY "number" VARIANT "variant" INDEX "index" INPUT "input" PARAM "param" FN "fn" OUTPUT "output"
 %token LOSS "loss" REPEAT "repeat" EACH "each" STATE "state" FROM "from" AS "as" WHERE "where" LET "let" IN "in"
-%token CAUSAL "causal" TABLE "table" IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
+%token CAUSAL "causal" REQUIRE "require" TABLE "table" IF "if" THEN "then" ELSE "else" AND "and" OR "or" NOT "not"
 %token BECOMES ":=" LESS_EQUAL "<=" GREATER_EQUAL ">=" EQUALS "==" DIFFERS "!="
 
 %type <tree> statements statement sizes size constants constant bindings binding labels params param names indices
@@ -86,6 +86,7 @@ statement:
   | VARIANT NAME '{' bindings '}' { $$ = parse_tree(p, TREE_VARIANT, @2, $2); $$->a = $4; }
   | INDEX labels { $$ = $2; }
   | CAUSAL name { $$ = parse_tree(p, TREE_CAUSAL, @2, $2); }
+  | REQUIRE expression title { $$ = parse_tree(p, TREE_REQUIRE, @2, NULL); $$->a = $2; $$->b = $3; }
   | TABLE name indices '=' row { $$ = parse_definition(p, TREE_TABLE, @2, $2, $3, $5, NULL); }
   | INPUT params { $$ = parse_inputs(p, $2, NULL); }
   | INPUT params ':' NAME { $$ = parse_typed_inputs(p, $2, $4, @4, NULL); }
@@ -117,6 +118,7 @@ statement:
 name:
     NAME { $$ = $1; }
   | CAUSAL { $$ = "causal"; }
+  | REQUIRE { $$ = "require"; }
   | TABLE { $$ = "table"; }
   | EACH { $$ = "each"; }
   | STATE { $$ = "state"; }

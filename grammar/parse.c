@@ -73,17 +73,18 @@ static const struct {
             {"model", MODEL, WORD_BEGINS},       {"optimizer", OPTIMIZER, WORD_BEGINS},
             {"library", LIBRARY, WORD_BEGINS},   {"size", SIZE, WORD_BEGINS},
             {"number", NUMBER_KEY, WORD_BEGINS}, {"variant", VARIANT, WORD_BEGINS},
-            {"causal", CAUSAL, WORD_BEGINS},     {"table", TABLE, WORD_BEGINS},
-            {"index", INDEX, WORD_BEGINS},       {"input", INPUT, WORD_BEGINS},
-            {"param", PARAM, WORD_BEGINS},       {"fn", FN, WORD_RESERVED},
-            {"output", OUTPUT, WORD_BEGINS},     {"loss", LOSS, WORD_BEGINS},
-            {"repeat", REPEAT, WORD_RESERVED},   {"each", EACH, WORD_BEGINS},
-            {"state", STATE, WORD_BEGINS},       {"from", FROM, WORD_RESERVED},
-            {"as", AS, WORD_RESERVED},           {"where", WHERE, WORD_RESERVED},
-            {"let", LET, WORD_RESERVED},         {"in", IN, WORD_RESERVED},
-            {"if", IF, WORD_RESERVED},           {"then", THEN, WORD_RESERVED},
-            {"else", ELSE, WORD_RESERVED},       {"and", AND, WORD_RESERVED},
-            {"or", OR, WORD_RESERVED},           {"not", NOT, WORD_RESERVED}};
+            {"causal", CAUSAL, WORD_BEGINS},     {"require", REQUIRE, WORD_BEGINS},
+            {"table", TABLE, WORD_BEGINS},       {"index", INDEX, WORD_BEGINS},
+            {"input", INPUT, WORD_BEGINS},       {"param", PARAM, WORD_BEGINS},
+            {"fn", FN, WORD_RESERVED},           {"output", OUTPUT, WORD_BEGINS},
+            {"loss", LOSS, WORD_BEGINS},         {"repeat", REPEAT, WORD_RESERVED},
+            {"each", EACH, WORD_BEGINS},         {"state", STATE, WORD_BEGINS},
+            {"from", FROM, WORD_RESERVED},       {"as", AS, WORD_RESERVED},
+            {"where", WHERE, WORD_RESERVED},     {"let", LET, WORD_RESERVED},
+            {"in", IN, WORD_RESERVED},           {"if", IF, WORD_RESERVED},
+            {"then", THEN, WORD_RESERVED},       {"else", ELSE, WORD_RESERVED},
+            {"and", AND, WORD_RESERVED},         {"or", OR, WORD_RESERVED},
+            {"not", NOT, WORD_RESERVED}};
 
 int parse_keyword(const char *text) {
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
@@ -477,6 +478,10 @@ void tree_print(const tree *t, unsigned indent, FILE *file) {
             fputc(')', file);
             value[0] = t->c;
             value[1] = NULL;
+            break;
+        case TREE_REQUIRE:
+            value[0] = t->a;
+            value[1] = t->b;
             break;
         case TREE_SIZE:
         case TREE_CONSTANT:

@@ -149,6 +149,12 @@ output ψ[τ,δ] = if μ[τ] < ∞ then μ[τ] + β₁[δ] else -∞
 S
 check "Greek letters compile" 0 '' "$bin/attnc" greek.att --backward -o greek.so
 check "Greek letters are computed" 0 '' "$bin/attnc" run greek.att --backward --compare
+# what a spec requires, at its own sizes, at the caller's and in a variant
+printf 'mechanism m "tree"\nsize T = 8, N = 3\nindex t:T\ninput x[t]\nvariant low { N = 2 }\nrequire 2 ^ N >= T "deep enough"\noutput y[t] = x[t]\n' >tree.att
+check "what is required holds" 0 '' "$bin/attnc" tree.att
+json "required of the caller's sizes" 1 "'deep enough' in d['diagnostics'][0]['message'] and d['diagnostics'][0]['hint'] == 'N = 3, T = 16'" "$bin/attnc" --json tree.att -D T=16
+json "required of a variant" 1 "d['errors'] == 1 and d['diagnostics'][0]['hint'] == 'N = 2, T = 8'" "$bin/attnc" --json tree.att --variant low
+
 # what is no number is no success
 printf 'mechanism m "no numbers"\nsize T = 3\nindex t:T\ninput x[t]\noutput y[t] = %s\n' '0 * log(-x[t] * x[t] - 1)' >nan.att
 check "NaN on both sides differs" 1 '' "$bin/attnc" run nan.att --compare

@@ -19,5 +19,6 @@ corpus() {
 
 # dictionary FILE: the words and signs of the grammar, and the names of the language itself
 dictionary() {
-    { grep -oE '"[a-z:<>=!]+"' grammar/att.l; grep -ohE '"[a-z0-9]{2,}"' compiler/elaborate*.c; } | sort -u >"$1"
+    { grep -oE '"[a-z:<>=!]+"' grammar/att.l; grep -oE '"[a-z]+", [A-Z_]+, WORD_' grammar/parse.c | grep -oE '"[a-z]+"'
+        grep -ohE '"[a-z0-9]{2,}"' compiler/elaborate*.c; } | sort -u >"$1"
 }
