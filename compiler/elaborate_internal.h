@@ -209,7 +209,8 @@ node guarded(module *m, node condition, node n); /* n where the condition holds,
 bool is_index(const module *m, const local *scope, const tree *t, index_id index);
 bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step);
 
-/* elaborate_power.c: an INT, exact; NODE_NONE where that cannot be known, and the power is a real number. Both are INT. */
+/* elaborate_power.c: an INT, exact; NODE_NONE where that cannot be known, and the power is a real number. Both are INT.
+ */
 enum { POWER_EXPONENT = 62, POWER_PRODUCT = 16 };
 node integer_power(module *m, node base, node exponent);
 
