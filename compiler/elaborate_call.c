@@ -1,5 +1,6 @@
 /* Calls by name: reductions, selection, functions written in the language, elementary functions. */
 #include "elaborate_internal.h"
+#include "enough.h"
 #include "prefix.h"
 
 #include <stdlib.h>
@@ -235,11 +236,7 @@ static node function_call(module *m, const tree *t, const tree *f, const bracket
         m->gave_up = true;
         return NODE_NONE;
     }
-    local *frame = malloc(((size_t)b->count + formals + 1) * sizeof *frame);
-    if (!frame) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
+    local *frame       = enough(malloc(((size_t)b->count + formals + 1) * sizeof *frame));
     const local *inner = NULL;
     trail here         = {.outer = where, .function = f->name, .call = t->at, .depth = where ? where->depth + 1 : 1};
     node n             = NODE_NONE;

@@ -1,6 +1,7 @@
 /* Expressions: names are resolved, types and index ranges checked, functions expanded, nodes built. After an error
  * the result is NODE_NONE and nothing more is said about what contains it. */
 #include "elaborate_internal.h"
+#include "enough.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -444,11 +445,7 @@ static void note_origins(module *m, const tree *t, const trail *where) {
     size_t nodes = graph_node_count(m->g) + 1;
     if (nodes > o->room) {
         o->room = 2 * nodes;
-        o->at   = realloc(o->at, o->room * sizeof *o->at);
-        if (!o->at) {
-            fputs("attnc: out of memory\n", stderr);
-            exit(3);
-        }
+        o->at   = enough(realloc(o->at, o->room * sizeof *o->at));
     }
     while (where && where->outer)
         where = where->outer;

@@ -1,6 +1,7 @@
 /* What guards make certain: the conditions of `where`, `if`, `and` and `or` around an expression are facts inside it,
  * and every index of a read must be provably within its range under them. */
 #include "elaborate_internal.h"
+#include "enough.h"
 #include "prove.h"
 
 #include <stdlib.h>
@@ -8,12 +9,8 @@
 
 static fact *add_fact(module *m) {
     if (m->fact_count == m->fact_capacity) {
-        size_t more  = m->fact_capacity ? 2 * m->fact_capacity : 64;
-        fact *memory = realloc(m->fact, more * sizeof *memory);
-        if (!memory) {
-            fputs("attnc: out of memory\n", stderr);
-            exit(3);
-        }
+        size_t more      = m->fact_capacity ? 2 * m->fact_capacity : 64;
+        fact *memory     = enough(realloc(m->fact, more * sizeof *memory));
         m->fact          = memory;
         m->fact_capacity = more;
     }
@@ -105,13 +102,9 @@ static const char *guard_hint(module *m, const tree *t, bool below, int64_t last
 /* Does an integer depend on one that has no bounds: a real number's, or a recurrence's? */
 static bool contains_unbounded(const graph *g, node n) {
     size_t nodes = graph_node_count(g) + 1, count = 0;
-    uint8_t *seen = calloc(nodes, 1);
-    node *todo    = calloc(nodes, sizeof *todo);
+    uint8_t *seen = enough(calloc(nodes, 1));
+    node *todo    = enough(calloc(nodes, sizeof *todo));
     bool found    = false;
-    if (!seen || !todo) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
     todo[count++] = n;
     while (count > 0 && !found) {
         node_view v = graph_view(g, todo[--count]);

@@ -1,4 +1,5 @@
-/* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_optimizer.c: optimizers;
+/* What the elaborator's files share. elaborate.c: statements, mechanisms, models; elaborate_tensor.c: inputs,
+ * parameters, tables; elaborate_optimizer.c: optimizers;
  * elaborate_expression.c: expressions; elaborate_call.c: calls of all kinds; elaborate_let.c: parts with names;
  * elaborate_recurrence.c: what is defined by its own earlier value; elaborate_facts.c: what guards make certain;
  * elaborate_power.c: integers to the power of integers; elaborate_names.c: look-up and misspellings; spec.c: reading
@@ -243,12 +244,18 @@ bool recurrence_elaborate(module *m, recurrence *r);
 /* A member read within its recurrence: the state before the step, or its value in this step. */
 node member_value(module *m, member *k, bool before, const tree *t, const trail *where);
 
+/* elaborate_tensor.c */
+void tensor_statement(module *m, const tree *t);
+void table_statement(module *m, const tree *t);
+
 /* elaborate.c, for the others */
+bool fresh_name(module *m, const tree *t); /* is the statement's name free? reports where not */
+void add_named(module *m, value *named);   /* known from now on; without a node as broken */
+bool indices_of(module *m, const tree *list, index_id *index, unsigned *rank);
 bool covered(module *m, span at, const char *name, node n, index_set left);
 bool module_begin(module *m, const elaboration *how);
 void module_discard(module *m);
 void size_statement(module *m, const tree *t);
-void tensor_statement(module *m, const tree *t);
 index_set set_of(const index_id *index, unsigned rank);
 
 /* Finds the spec's comment and citations, once its main file is parsed. */

@@ -1,17 +1,13 @@
 /* `let`: names for parts of an expression. A chain of them is taken in order, except that those which need each other's
  * earlier values are one recurrence. */
 #include "elaborate_internal.h"
+#include "enough.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static void *get(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
+    return enough(calloc(count ? count : 1, size));
 }
 
 typedef struct chain {

@@ -1,18 +1,14 @@
 /* Recurrences: definitions that need their own earlier values, or each other's. Definitions that form a cycle become
  * one scan of several states; what is in the cycle without a state of its own is an intermediate value of the step. */
 #include "elaborate_internal.h"
+#include "enough.h"
 #include "rewrite.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static void *get(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
+    return enough(calloc(count ? count : 1, size));
 }
 
 static bool is_definition(const tree *t) {
@@ -67,13 +63,9 @@ static void add_edge(edges *e, const char *name, const shadow *hidden) {
         return;
     if (e->count == e->capacity) {
         size_t more    = e->capacity ? 2 * e->capacity : 64;
-        unsigned *edge = realloc(e->edge, more * sizeof *edge);
-        if (!edge) {
-            fputs("attnc: out of memory\n", stderr);
-            exit(3);
-        }
-        e->edge     = edge;
-        e->capacity = more;
+        unsigned *edge = enough(realloc(e->edge, more * sizeof *edge));
+        e->edge        = edge;
+        e->capacity    = more;
     }
     e->edge[e->count++] = found - 1;
 }
