@@ -50,6 +50,8 @@ node prefix_reduce(graph *g, reduction r, index_id over, node domain, node body)
     value_type type = graph_view(g, body).type;
     if (type == TYPE_BOOL && r != REDUCE_ANY && r != REDUCE_ALL)
         return NODE_NONE;
+    if (type == TYPE_INT && (r == REDUCE_MAX || r == REDUCE_MIN)) /* of none: an integer that no state can hold */
+        return NODE_NONE;
     node nothing = graph_reduce(g, r, bit(over), graph_bool(g, false), body); /* of the right type */
     node term = graph_select(g, o.rest, body, nothing), row = graph_index_value(g, o.row);
     term        = graph_gather(g, term, 1, &over, &row);
