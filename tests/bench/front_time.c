@@ -181,6 +181,7 @@ int main(int argc, char **argv) {
     }
     print_cpu();
     list(ATTNC_SOURCE_SPECS, path, &count);
+    list(ATTNC_SOURCE_SPECS "/more", path, &count);
     list(ATTNC_SOURCE_SPECS "/model", path, &count);
     list(ATTNC_SOURCE_SPECS "/optimizer", path, &count);
     list(ATTNC_SOURCE_SPECS "/lib", path, &count);
@@ -188,6 +189,12 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < runs; i++)
         t[i] = all_specs(path, count);
     snprintf(what, sizeof what, "%zu specs, all variants", count);
+    print(what, t, runs);
+    size_t specs = count;
+    list(ATTNC_SOURCE_SPECS "/../examples/mechanisms", path, &count);
+    for (size_t i = 0; i < runs; i++)
+        t[i] = all_specs(path + specs, count - specs);
+    snprintf(what, sizeof what, "%zu examples", count - specs);
     print(what, t, runs);
     char *text = long_spec(&size);
     for (size_t i = 0; i < size; i++)
