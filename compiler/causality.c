@@ -12,7 +12,8 @@
 #include <string.h>
 
 enum { ALTERNATIVES = 10, ATOMS = 10, SCAN_ROUNDS = 8, WIDEN_AFTER = 3, EXPRESSION_DEPTH = 8 };
-static const uint64_t STEP_LIMIT = 2000000;
+static const uint64_t STEP_LIMIT  = 2000000;
+static const int64_t NUMBER_LIMIT = (int64_t)1 << 30; /* two of them multiplied: no overflow */
 
 typedef struct atom { /* the minimum; without alternatives: any time */
     unsigned count;
@@ -31,14 +32,15 @@ typedef struct prover {
     conditions *c;
     index_id time;
     size_t nodes;
-    bound **bound;  /* NULL: no atoms */
-    node *previous; /* by scan label */
+    bound **bound; /* NULL: no atoms */
     uint64_t steps;
 } prover;
 
 /* Atoms */
 
 static void also_at_most(atom *a, const linear *form) {
+    if (form->constant > NUMBER_LIMIT || form->constant < -NUMBER_LIMIT)
+        return; /* so that nothing overflows */
     for (unsigned i = 0; i < a->count; i++)
         if (linear_same_terms(&a->item[i], form)) {
             if (form->constant < a->item[i].constant)
@@ -49,32 +51,54 @@ static void also_at_most(atom *a, const linear *form) {
         a->item[a->count++] = *form;
 }
 
-static bool at_most(const atom *a, const atom *b) {
+/* Is the one form at most the other, wherever their indices are? */
+static bool form_at_most(const graph *g, const linear *a, const linear *b) {
+    linear ahead;
+    int64_t low, high;
+    if (linear_same_terms(a, b))
+        return a->constant <= b->constant;
+    if (!linear_combine(a, 1, b, -1, &ahead))
+        return false;
+    linear_range(g, &ahead, GRAPH_INDICES, &low, &high);
+    return high <= 0;
+}
+
+static bool at_most(const graph *g, const atom *a, const atom *b) {
     for (unsigned k = 0; k < b->count; k++) {
         bool found = false;
         for (unsigned i = 0; i < a->count && !found; i++)
-            found = linear_same_terms(&a->item[i], &b->item[k]) && a->item[i].constant <= b->item[k].constant;
+            found = form_at_most(g, &a->item[i], &b->item[k]);
         if (!found)
             return false;
     }
     return true;
 }
 
-static unsigned indexed(const atom *a) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < a->count; i++)
-        n += a->item[i].count != 0;
-    return n;
+/* Is the atom later than the time by itself: at every alternative nothing but the time, and that exceeded? */
+static bool ahead_of_time(const prover *p, const atom *a) {
+    const linear now = {.count = 1, .index = {p->time}, .factor = {1}};
+    for (unsigned i = 0; i < a->count; i++) {
+        const linear *form = &a->item[i];
+        if (form->count > 1 || (form->count == 1 && form->index[0] != p->time) || form_at_most(p->g, form, &now))
+            return false;
+    }
+    return true;
+}
+
+/* Whoever makes of an atom that might be early enough one that is not is to blame. */
+static void blame(const prover *p, atom *a, const atom *before, node here) {
+    if (!a->cause && ahead_of_time(p, a) && !ahead_of_time(p, before))
+        a->cause = here;
 }
 
 /* Returns whether that changed the bound. */
-static bool join_atom(bound *b, const atom *a, node here) {
+static bool join_atom(const graph *g, bound *b, const atom *a, node here) {
     for (unsigned i = 0; i < b->count; i++)
-        if (at_most(a, &b->item[i]))
+        if (at_most(g, a, &b->item[i]))
             return false;
     unsigned kept = 0;
     for (unsigned i = 0; i < b->count; i++)
-        if (!at_most(&b->item[i], a))
+        if (!at_most(g, &b->item[i], a))
             b->item[kept++] = b->item[i];
     b->count = kept;
     if (b->count < ATOMS) {
@@ -86,9 +110,9 @@ static bool join_atom(bound *b, const atom *a, node here) {
     return true;
 }
 
-static void join(bound *b, const bound *more, node here) {
+static void join(const graph *g, bound *b, const bound *more, node here) {
     for (unsigned i = 0; more && i < more->count; i++)
-        join_atom(b, &more->item[i], here);
+        join_atom(g, b, &more->item[i], here);
 }
 
 /* The form without the indices of a set, each where the form is largest. */
@@ -107,11 +131,11 @@ static void without(const graph *g, const linear *form, index_set vars, linear *
 static void refine_by(const graph *g, atom *a, unsigned which, const linear *conjunct) {
     for (unsigned i = 0; i < a->item[which].count; i++) {
         const linear form = a->item[which];
-        int64_t takes     = -linear_factor(conjunct, form.index[i]), times;
+        int64_t factor = form.factor[i], takes = -linear_factor(conjunct, form.index[i]), times;
         linear sum, rest;
-        if (takes <= 0 || form.factor[i] <= 0)
+        if (takes == 0 || (takes > 0) != (factor > 0) || (factor < 0 && factor % takes != 0))
             continue;
-        times = (form.factor[i] + takes - 1) / takes;
+        times = factor > 0 ? (factor + takes - 1) / takes : factor / takes;
         if (!linear_combine(&form, 1, conjunct, times, &sum))
             continue;
         /* what is left of the index is not positive, and the index is not negative */
@@ -131,19 +155,18 @@ static void refine(const graph *g, bound *b, const condition_set *set) {
                     refine_by(g, &b->item[i], k, &set->item[c].form);
 }
 
-static void eliminate(const graph *g, bound *b, index_set vars, node here) {
+static void eliminate(const prover *p, bound *b, index_set vars, node here) {
     bound result = {0};
     for (unsigned i = 0; i < b->count; i++) {
         const atom *a = &b->item[i];
         atom left     = {.cause = a->cause, .tensor = a->tensor};
         linear form;
         for (unsigned k = 0; k < a->count; k++) {
-            without(g, &a->item[k], vars, &form);
+            without(p->g, &a->item[k], vars, &form);
             also_at_most(&left, &form);
         }
-        if (!left.cause && indexed(a) && !indexed(&left))
-            left.cause = here;
-        join_atom(&result, &left, here);
+        blame(p, &left, a, here);
+        join_atom(p->g, &result, &left, here);
     }
     *b = result;
 }
@@ -192,8 +215,6 @@ static bool lowest(prover *p, node e, unsigned depth, int64_t *out) {
     }
 }
 
-static atom highest(prover *p, node e, unsigned depth);
-
 static atom meet(atom a, const atom *b) {
     for (unsigned i = 0; i < b->count; i++)
         also_at_most(&a, &b->item[i]);
@@ -210,29 +231,18 @@ static atom either(const atom *a, const atom *b) {
     return r;
 }
 
-/* a + times * b, times >= 0 */
-static atom sum_of(const atom *a, const atom *b, int64_t times) {
+static atom sum_of(const atom *a, const atom *b) {
     atom r = {0};
     linear form;
     for (unsigned i = 0; i < a->count; i++)
         for (unsigned k = 0; k < b->count; k++)
-            if (linear_combine(&a->item[i], 1, &b->item[k], times, &form))
+            if (linear_combine(&a->item[i], 1, &b->item[k], 1, &form))
                 also_at_most(&r, &form);
     return r;
 }
 
 static atom single(const linear *form) {
     return (atom){.count = 1, .item = {*form}};
-}
-
-static atom negative_of(prover *p, node e, unsigned depth) {
-    linear form, zero = {0};
-    int64_t least;
-    if (condition_linear(p->c, e, &form))
-        return linear_combine(&form, -1, &zero, 0, &form) ? single(&form) : (atom){0};
-    if (!lowest(p, e, depth, &least))
-        return (atom){0};
-    return single(&(linear){.constant = -least});
 }
 
 static bool positive_constant(const prover *p, node n, int64_t *out) {
@@ -248,66 +258,80 @@ static bool not_negative(prover *p, node e, unsigned depth) {
     return lowest(p, e, depth, &least) && least >= 0;
 }
 
-/* A constant times an expression; (a / k) * k <= a. */
-static atom highest_multiple(prover *p, node_view v, unsigned depth) {
-    int64_t times, by;
-    atom none = {0}, zero = single(&(linear){0});
-    for (unsigned i = 0; i < 2; i++) {
-        node_view part = graph_view(p->g, v.child[i]);
-        if (!positive_constant(p, v.child[1 - i], &times))
-            continue;
-        atom a = highest(p, v.child[i], depth + 1), scaled = sum_of(&zero, &a, times);
-        if (part.op == NODE_DIV && positive_constant(p, part.child[1], &by) && times <= by &&
-            not_negative(p, part.child[0], depth + 1)) {
-            a      = highest(p, part.child[0], depth + 1);
-            scaled = meet(scaled, &a);
-        }
-        return scaled;
+static atom highest(prover *p, node e, int64_t times, unsigned depth);
+
+/* m b floor(a / b) is at most m a, or for negative m at most m a - m (b - 1); if a >= 0, times floor(a / b) is at most
+ * m a where m b >= times. */
+static atom highest_quotient(prover *p, node_view v, int64_t times, unsigned depth) {
+    int64_t by;
+    atom none = {0}, a;
+    if (!positive_constant(p, v.child[1], &by))
+        return none;
+    if (times % by == 0 && times < 0) {
+        atom rest = single(&(linear){.constant = -times / by * (by - 1)});
+        a         = highest(p, v.child[0], times / by, depth + 1);
+        return sum_of(&a, &rest);
     }
-    return none;
+    if (times < 0 || (times % by != 0 && !not_negative(p, v.child[0], depth + 1)))
+        return none;
+    return highest(p, v.child[0], (times + by - 1) / by, depth + 1);
 }
 
-/* What an index expression is at most. */
-static atom highest(prover *p, node e, unsigned depth) {
-    atom r = {0}, a, b;
-    linear form;
+static atom highest_remainder(prover *p, node_view v, int64_t times, unsigned depth) {
     int64_t by;
+    atom r = {0};
+    if (times < 0 || !positive_constant(p, v.child[1], &by))
+        return r;
+    if (not_negative(p, v.child[0], depth + 1))
+        r = highest(p, v.child[0], times, depth + 1);
+    also_at_most(&r, &(linear){.constant = times * (by - 1)});
+    return r;
+}
+
+/* What a multiple of an index expression is at most. A factor may be negative, and not too large. */
+static atom highest(prover *p, node e, int64_t times, unsigned depth) {
+    atom r = {0}, a, b;
+    linear form, zero = {0};
+    int64_t by;
+    if (times > NUMBER_LIMIT || times < -NUMBER_LIMIT)
+        return r;
     if (condition_linear(p->c, e, &form))
-        return single(&form);
+        return linear_combine(&form, times, &zero, 0, &form) ? single(&form) : r;
     node_view v = graph_view(p->g, e);
     if (depth == EXPRESSION_DEPTH || v.type != TYPE_INT)
         return r;
     switch (v.op) {
     case NODE_ADD:
     case NODE_SUB:
-        a = highest(p, v.child[0], depth + 1);
-        b = v.op == NODE_ADD ? highest(p, v.child[1], depth + 1) : negative_of(p, v.child[1], depth + 1);
-        return sum_of(&a, &b, 1);
+        a = highest(p, v.child[0], times, depth + 1);
+        b = highest(p, v.child[1], v.op == NODE_ADD ? times : -times, depth + 1);
+        r = sum_of(&a, &b);
+        break;
     case NODE_MINIMUM:
-        a = highest(p, v.child[0], depth + 1);
-        b = highest(p, v.child[1], depth + 1);
-        return meet(a, &b);
     case NODE_MAXIMUM:
     case NODE_SELECT:
-        a = highest(p, v.child[v.op == NODE_SELECT], depth + 1);
-        b = highest(p, v.child[1 + (v.op == NODE_SELECT)], depth + 1);
-        return either(&a, &b);
-    case NODE_DIV: /* of what is not negative: no larger */
-        return positive_constant(p, v.child[1], &by) && not_negative(p, v.child[0], depth + 1)
-                   ? highest(p, v.child[0], depth + 1)
-                   : r;
+        a = highest(p, v.child[v.op == NODE_SELECT], times, depth + 1);
+        b = highest(p, v.child[1 + (v.op == NODE_SELECT)], times, depth + 1);
+        r = v.op == (times > 0 ? NODE_MINIMUM : NODE_MAXIMUM) ? meet(a, &b) : either(&a, &b);
+        break;
+    case NODE_DIV:
+        r = highest_quotient(p, v, times, depth);
+        break;
     case NODE_MOD:
-        if (!positive_constant(p, v.child[1], &by))
-            return r;
-        if (not_negative(p, v.child[0], depth + 1))
-            r = highest(p, v.child[0], depth + 1);
-        also_at_most(&r, &(linear){.constant = by - 1});
-        return r;
+        r = highest_remainder(p, v, times, depth);
+        break;
     case NODE_MUL:
-        return highest_multiple(p, v, depth);
+        for (unsigned i = 0; i < 2 && !r.count; i++)
+            if (positive_constant(p, v.child[1 - i], &by))
+                r = highest(p, v.child[i], times * by, depth + 1);
+        break;
     default:
-        return r;
+        break;
     }
+    int64_t least;
+    if (times < 0 && lowest(p, e, depth, &least) && least <= NUMBER_LIMIT && least >= -NUMBER_LIMIT)
+        also_at_most(&r, &(linear){.constant = times * least});
+    return r;
 }
 
 /* Nodes */
@@ -352,11 +376,10 @@ static void substitute(prover *p, node_view v, const linear *form, atom *out) {
         for (unsigned s = 0; s + 1 < v.child_count; s++) {
             if (v.substituted[s] != form->index[t])
                 continue;
-            int64_t factor = form->factor[t];
-            atom upper     = factor > 0 ? highest(p, v.child[s + 1], 0) : negative_of(p, v.child[s + 1], 0);
-            if (factor < 0 && !upper.count) /* what is read is within the range */
+            atom upper = highest(p, v.child[s + 1], form->factor[t], 0);
+            if (form->factor[t] < 0 && !upper.count) /* what is read is within the range */
                 upper = single(&(linear){0});
-            moved = sum_of(&moved, &upper, factor > 0 ? factor : -factor);
+            moved = sum_of(&moved, &upper);
         }
     for (unsigned i = 0; i < moved.count; i++)
         also_at_most(out, &moved.item[i]);
@@ -372,13 +395,14 @@ static bound gather(prover *p, node n, node_view v) {
             substitute(p, v, &a->item[k], &moved);
         for (unsigned k = 0; k < moved.count; k++)
             later |= moved.item[k].constant > 0;
-        if (!moved.cause && indexed(a) && (later || !indexed(&moved)))
+        blame(p, &moved, a, n);
+        if (!moved.cause && later && a->count)
             moved.cause = n;
-        join_atom(&result, &moved, n);
+        join_atom(p->g, &result, &moved, n);
     }
     for (unsigned i = 1; i < v.child_count; i++) {
         bound b = of(p, v.child[i]);
-        join(&result, &b, n);
+        join(p->g, &result, &b, n);
     }
     return result;
 }
@@ -390,8 +414,8 @@ static bound reduce(prover *p, node n, node_view v) {
     if (v.reduction == REDUCE_SUM)
         condition_merge(&set, condition_support(p->c, body));
     bound b = refined(p, body, &set), d = of(p, domain);
-    join(&b, &d, n);
-    eliminate(p->g, &b, v.vars, n);
+    join(p->g, &b, &d, n);
+    eliminate(p, &b, v.vars, n);
     return b;
 }
 
@@ -401,8 +425,8 @@ static bound topk(prover *p, node n, node_view v) {
     node domain = v.child[0], score = v.child[1]; /* the view's children move when conditions are added */
     condition_add(p->c, &set, domain);
     bound b = refined(p, score, &set), d = of(p, domain);
-    join(&b, &d, n);
-    eliminate(p->g, &b, over, n);
+    join(p->g, &b, &d, n);
+    eliminate(p, &b, over, n);
     return b;
 }
 
@@ -412,8 +436,8 @@ static bound select_bound(prover *p, node n, node_view v) {
     condition_add(p->c, &yes, child[0]);
     condition_add_not(p->c, &no, child[0]);
     bound b = of(p, child[0]), then = refined(p, child[1], &yes), otherwise = refined(p, child[2], &no);
-    join(&b, &then, n);
-    join(&b, &otherwise, n);
+    join(p->g, &b, &then, n);
+    join(p->g, &b, &otherwise, n);
     return b;
 }
 
@@ -429,44 +453,67 @@ static bound pair(prover *p, node n, node_view v) {
         else if (v.op == NODE_OR && condition_is_pure(p->c, child[1 - i]))
             condition_add_not(p->c, &when[i], child[1 - i]);
     bound b = refined(p, child[0], &when[0]), other = refined(p, child[1], &when[1]);
-    join(&b, &other, n);
+    join(p->g, &b, &other, n);
     return b;
 }
 
 static void evaluate(prover *p, node n);
 
-static bound scan(prover *p, node n, node_view v) {
-    node previous = p->previous[v.scan_label], init = v.child[0], body = v.child[1];
-    bound before = of(p, init), after = {0};
-    if (!previous)
-        return (bound){.count = 1, .item = {{.cause = n}}};
-    for (unsigned round = 0;; round++) {
-        bound found = before;
-        bool grew   = false;
-        keep(p, previous, &before);
-        for (node k = previous + 1; k < n; k++)
-            evaluate(p, k);
-        after = of(p, body);
-        for (unsigned i = 0; i < after.count; i++) {
-            atom a = after.item[i];
-            for (unsigned k = 0; k < a.count; k++)
-                a.item[k].constant += (v.reverse ? 1 : -1) * linear_factor(&a.item[k], v.scan_index);
-            bool known = false;
-            for (unsigned k = 0; k < before.count && !known; k++)
-                known = at_most(&a, &before.item[k]);
-            if (known)
-                continue;
-            if (round >= WIDEN_AFTER) { /* it grows from step to step */
-                a.count = 0;
-                a.cause = n;
-            }
-            grew |= join_atom(&found, &a, n);
+/* What the state before a step may depend on, from the state after one: the step before this one. In a round that
+ * widens, what would go on growing from step to step becomes the largest that it is at any step. */
+static bool advance(const prover *p, node_view v, const atom *after, bool widen, bound *before, node here) {
+    atom a = {.cause = after->cause, .tensor = after->tensor};
+    for (unsigned k = 0; k < after->count; k++) {
+        linear form    = after->item[k];
+        int64_t growth = (v.reverse ? 1 : -1) * linear_factor(&form, v.scan_index);
+        if (widen && growth > 0)
+            without(p->g, &after->item[k], (index_set)1 << v.scan_index, &form);
+        else
+            form.constant += growth;
+        also_at_most(&a, &form);
+    }
+    for (unsigned k = 0; k < before->count; k++)
+        if (at_most(p->g, &a, &before->item[k]))
+            return false;
+    blame(p, &a, after, here);
+    return join_atom(p->g, before, &a, here);
+}
+
+static void lose_states(prover *p, node first, unsigned states) {
+    for (unsigned k = 0; k < states; k++)
+        keep(p, first + k, &(bound){.count = 1, .item = {{.cause = first + k}}});
+}
+
+/* The states of one scan, together: each may read all of them. */
+static void scan(prover *p, node first, node_view v) {
+    unsigned states = graph_scan_states(p->g, v.scan_label);
+    node from       = first;
+    for (unsigned k = 0; k < states; k++) {
+        node leaf  = graph_scan_leaf(p->g, v.scan_label, k);
+        bound init = of(p, graph_scan_init(p->g, first + k));
+        keep(p, leaf, &init);
+        from = leaf < from ? leaf : from;
+    }
+    bool grew = true;
+    for (unsigned round = 0; grew; round++) {
+        for (node n = from + 1; n < first; n++)
+            evaluate(p, n);
+        grew = false;
+        if (round > SCAN_ROUNDS || p->steps > STEP_LIMIT) {
+            lose_states(p, first, states);
+            return;
         }
-        if (!grew)
-            return after;
-        if (round == SCAN_ROUNDS || p->steps > STEP_LIMIT)
-            return (bound){.count = 1, .item = {{.cause = n}}};
-        before = found;
+        for (unsigned k = 0; k < states; k++) {
+            node leaf    = graph_scan_leaf(p->g, v.scan_label, k);
+            bound before = of(p, leaf), after = of(p, graph_scan_body(p->g, first + k));
+            for (unsigned i = 0; i < after.count; i++)
+                grew |= advance(p, v, &after.item[i], round >= WIDEN_AFTER, &before, first + k);
+            keep(p, leaf, &before);
+        }
+    }
+    for (unsigned k = 0; k < states; k++) {
+        bound after = of(p, graph_scan_body(p->g, first + k));
+        keep(p, first + k, &after);
     }
 }
 
@@ -500,8 +547,9 @@ static void evaluate(prover *p, node n) {
         b = topk(p, n, v);
         break;
     case NODE_SCAN:
-        b = scan(p, n, v);
-        break;
+        if (v.scan_state == 0) /* the others come with it */
+            scan(p, n, v);
+        return;
     case NODE_SELECT:
         b = select_bound(p, n, v);
         break;
@@ -513,7 +561,7 @@ static void evaluate(prover *p, node n) {
         break;
     default:
         for (unsigned i = 0; i < v.child_count; i++)
-            join(&b, p->bound[graph_view(p->g, n).child[i]], n);
+            join(p->g, &b, p->bound[graph_view(p->g, n).child[i]], n);
         if (!graph_op_is_pointwise(v.op)) /* nothing is known about it */
             b = (bound){.count = 1, .item = {{.cause = n, .tensor = b.item[0].tensor}}};
     }
@@ -544,17 +592,9 @@ index_id causality_time(const graph *g) {
 static bool judge(const prover *p, uint32_t number, causality *result) {
     bound b = of(p, graph_output(p->g, number)->node);
     for (unsigned i = 0; i < b.count; i++) {
-        const atom *a = &b.item[i];
-        bool good     = false;
-        for (unsigned k = 0; k < a->count; k++) {
-            linear ahead, now = {.count = 1, .index = {p->time}, .factor = {1}};
-            int64_t low, high;
-            if (!linear_combine(&a->item[k], 1, &now, -1, &ahead))
-                continue;
-            linear_range(p->g, &ahead, GRAPH_INDICES, &low, &high);
-            good |= high <= 0;
-        }
-        if (good)
+        const atom *a  = &b.item[i];
+        const atom now = single(&(linear){.count = 1, .index = {p->time}, .factor = {1}});
+        if (at_most(p->g, a, &now))
             continue;
         *result = (causality){.kind = CAUSALITY_UNPROVED, .output = number, .tensor = a->tensor, .culprit = a->cause};
         return false;
@@ -566,16 +606,8 @@ causality causality_prove(graph *g, index_id time) {
     causality result = {.kind = CAUSALITY_NO_TIME};
     if (time >= GRAPH_INDICES)
         return result;
-    prover p        = {.g = g, .c = conditions_new(g), .time = time, .nodes = graph_node_count(g)};
-    uint32_t labels = 0;
-    p.bound         = enough(calloc(p.nodes + 1, sizeof *p.bound));
-    for (node n = 1; n <= p.nodes; n++)
-        if (graph_view(g, n).op == NODE_PREVIOUS && graph_view(g, n).scan_label >= labels)
-            labels = graph_view(g, n).scan_label + 1;
-    p.previous = enough(calloc((size_t)labels + 1, sizeof *p.previous));
-    for (node n = 1; n <= p.nodes; n++)
-        if (graph_view(g, n).op == NODE_PREVIOUS)
-            p.previous[graph_view(g, n).scan_label] = n;
+    prover p = {.g = g, .c = conditions_new(g), .time = time, .nodes = graph_node_count(g)};
+    p.bound  = enough(calloc(p.nodes + 1, sizeof *p.bound));
     for (node n = 1; n <= p.nodes; n++)
         evaluate(&p, n);
     for (uint32_t i = 0; i < graph_output_count(g) && result.kind != CAUSALITY_UNPROVED; i++) {
@@ -589,7 +621,6 @@ causality causality_prove(graph *g, index_id time) {
     for (node n = 1; n <= p.nodes; n++)
         free(p.bound[n]);
     free(p.bound);
-    free(p.previous);
     conditions_free(p.c);
     return result;
 }

@@ -541,6 +541,9 @@ static void one_later_is_refuted(void **state) {
     "mechanism small \"small\"\ninclude \"lib/standard.att\"\nsize B = 2, T = 64, D = 3, C = 16, N = T / C\n"          \
     "index b:B t:T s:T d:D c:C n:N\ninput x[b,t,d]\n"
 
+#define BLOCKS "M[b,n,d] = M[b,n-1,d] + sum[c where n*C + c < T](x[b,n*C+c,d]) from 0 "
+#define PAIR(a, b) "u[b,t,d] = 0.5 * w[b,t-1,d] + " a " from 0 w[b,t,d] = 0.5 * u[b,t-1,d] + " b " from 0 "
+
 static void causality_rules(void **state) {
     (void)state;
     static const struct {
@@ -572,6 +575,39 @@ static void causality_rules(void **state) {
         /* s * s <= t * t says s <= t, but not to this proof; and there is no example against it */
         {"output y[b,t,d] = sum[s where s * s <= t * t](x[b,s,d])", CAUSALITY_UNPROVED, 0, 0, "y"},
         {"output y[b,d] = sum[t](x[b,t,d])", CAUSALITY_NO_TIME, 0, 0, NULL},
+        /* sums over intervals, which are scans from the end */
+        {"p[b,t,s] = exp(sum[r:T where s < r <= t](x[b,r,0])) where s <= t output y[b,t] = sum[s](p[b,t,s])",
+         CAUSALITY_PROVED, 0, 0, NULL},
+        {"p[b,t,s] = exp(sum[r:T where s <= r <= t](x[b,r,0])) output y[b,t] = sum[s](p[b,t,s])", CAUSALITY_PROVED, 0,
+         0, NULL},
+        {"p[b,t,s] = exp(sum[r:T where s < r <= t + 1](x[b,r,0])) where s <= t output y[b,t] = sum[s](p[b,t,s])",
+         CAUSALITY_REFUTED, 0, 1, NULL},
+        {"p[b,t,s] = exp(sum[r:T where s < r](x[b,r,0])) where s <= t output y[b,t] = sum[s](p[b,t,s])",
+         CAUSALITY_REFUTED, 0, 1, NULL},
+        {"S[b,s,t] = 0.5 * S[b,s+1,t] + (if s <= t then x[b,s,0] else 0) from 0 output y[b,t] = S[b,0,t]",
+         CAUSALITY_PROVED, 0, 0, NULL},
+        {"S[b,s,t] = 0.5 * S[b,s+1,t] + (if s < t or s == 5 then x[b,s,0] else 0) from 0 output y[b,t] = S[b,0,t]",
+         CAUSALITY_REFUTED, 4, 5, "S"},
+        /* from the end of time: what is read at step 0 is the latest */
+        {"S[b,s,t] = S[b,s-1,t] + (if s + t >= T-1 then x[b,T-1-s,0] else 0) from 0 output y[b,t] = S[b,T-1,t]",
+         CAUSALITY_PROVED, 0, 0, NULL},
+        {"S[b,s,t] = S[b,s-1,t] + (if s + t >= T-2 then x[b,T-1-s,0] else 0) from 0 output y[b,t] = S[b,T-1,t]",
+         CAUSALITY_REFUTED, 0, 1, NULL},
+        /* a state for each block */
+        {BLOCKS "output y[b,t,d] = M[b,t/C-1,d] where t / C >= 1", CAUSALITY_PROVED, 0, 0, NULL},
+        {BLOCKS "output y[b,t,d] = M[b,t/C-1,d]", CAUSALITY_PROVED, 0, 0, NULL},
+        {BLOCKS "output y[b,t,d] = M[b,(t+1)/C-1,d]", CAUSALITY_PROVED, 0, 0, NULL},
+        {BLOCKS "output y[b,t,d] = M[b,(t+2)/C-1,d]", CAUSALITY_REFUTED, 2, 3, NULL},
+        {BLOCKS "output y[b,t,d] = M[b,t/C,d]", CAUSALITY_REFUTED, 0, 1, NULL},
+        {"output y[b,t,d] = x[b,t-t%C,d] + x[b,t-(t/C)*C,d]", CAUSALITY_PROVED, 0, 0, NULL},
+        {"output y[b,t,d] = x[b,min(T-1,t-t%C+C-1),d]", CAUSALITY_REFUTED, 2, 3, NULL},
+        {"output y[b,t,d] = x[b,2*(t/2)+1,d]", CAUSALITY_REFUTED, 0, 1, NULL},
+        /* states that read each other */
+        {PAIR("x[b,t,d]", "x[b,t,d]") "output y[b,t,d] = u[b,t,d] + w[b,t,d]", CAUSALITY_PROVED, 0, 0, NULL},
+        {PAIR("x[b,min(t+1,T-1),d]", "x[b,t,d]") "output y[b,t,d] = u[b,t,d]", CAUSALITY_REFUTED, 0, 1, NULL},
+        {PAIR("0.5", "x[b,min(t+2,T-1),d]") "output y[b,t,d] = u[b,t,d]", CAUSALITY_REFUTED, 1, 2, NULL},
+        {PAIR("0.5", "x[b,min(t+1,T-1),d]") "output y[b,t,d] = u[b,t,d]", CAUSALITY_PROVED, 0, 0, NULL},
+        {PAIR("0.5", "x[b,min(t+1,T-1),d]") "output y[b,t,d] = w[b,t,d]", CAUSALITY_REFUTED, 0, 1, NULL},
     };
     for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
         char text[1024];
@@ -588,6 +624,64 @@ static void causality_rules(void **state) {
             assert_true(c->culprit != NODE_NONE);
             assert_string_equal(graph_node_name(s.facts->g, c->culprit), rule[i].culprit);
         }
+        done(&s);
+    }
+}
+
+/* Who is to blame: the reduction that goes too far, or the read that is too late. */
+static void culprits(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        node_op op;
+        const char *place; /* where the warning stands */
+    } rule[] = {
+        {"p[b,t,s] = softmax[s where s <= t + 1](x[b,s,0]) output y[b,t,d] = sum[s](p[b,t,s] * x[b,s,d])", NODE_REDUCE,
+         "softmax[s where s <= t + 1](x[b,s,0])"},
+        {"m[b,t,d] = sum[s where s <= t + 1](x[b,s,d]) output y[b,t,d] = m[b,t,d] * x[b,t,d]", NODE_REDUCE,
+         "sum[s where s <= t + 1](x[b,s,d])"},
+        {BLOCKS "output y[b,t,d] = 0.5 * M[b,t/C,d]", NODE_GATHER, "M[b,t/C,d]"},
+        {"output y[b,t,d] = 2 + x[b,min(t + 2, T-1),d]", NODE_GATHER, "x[b,min(t + 2, T-1),d]"},
+    };
+    for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, FLOW "causal t\n%s\n", rule[i].text);
+        diagnostics d   = {.stream = stderr};
+        origins places  = {0};
+        elaboration how = {.origins = &places};
+        spec *mechanism = spec_read(write_file("spec.att", text), TEST_SOURCE_DIR "/specs", &d);
+        graph *g        = graph_new();
+        char quoted[256];
+        assert_non_null(mechanism);
+        assert_true(elaborate_mechanism(g, mechanism, &how, &d));
+        causality c = causality_check(g, mechanism, &how);
+        assert_int_equal(c.kind, CAUSALITY_REFUTED);
+        if (!c.culprit || graph_view(g, c.culprit).op != rule[i].op)
+            fail_msg("`%s`: node %u is to blame", rule[i].text, (unsigned)c.culprit);
+        assert_true(c.culprit < places.count);
+        diagnostics_quote(places.at[c.culprit], quoted, sizeof quoted);
+        assert_string_equal(quoted, rule[i].place);
+        elaborate_origins_free(&places);
+        graph_free(g);
+        spec_free(mechanism);
+    }
+}
+
+/* Log-linear attention sums over intervals; Infini-attention reads states of segments. */
+static void examples(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        binding small[4];
+    } example[] = {{"loglinear", {{"T", 8}, {"D", 8}, {"B", 1}, {"N", 4}}},
+                   {"infini", {{"T", 8}, {"D", 8}, {"B", 1}, {"L", 3}}}};
+    for (size_t i = 0; i < sizeof example / sizeof *example; i++) {
+        char path[512];
+        snprintf(path, sizeof path, TEST_SOURCE_DIR "/examples/mechanisms/%s.att", example[i].path);
+        subject s = study(path, &(elaboration){0}, NULL);
+        if (s.facts->causality.kind != CAUSALITY_PROVED)
+            fail_msg("%s is not proved causal", path);
+        no_example(s.spec, example[i].small, 4);
         done(&s);
     }
 }
@@ -724,6 +818,8 @@ int main(void) {
         cmocka_unit_test_teardown(every_spec_is_causal, clear_folder),
         cmocka_unit_test_teardown(one_later_is_refuted, clear_folder),
         cmocka_unit_test_teardown(causality_rules, clear_folder),
+        cmocka_unit_test_teardown(culprits, clear_folder),
+        cmocka_unit_test_teardown(examples, clear_folder),
         cmocka_unit_test_teardown(json, clear_folder),
         cmocka_unit_test_teardown(text, clear_folder),
         cmocka_unit_test_teardown(pictures, clear_folder),
