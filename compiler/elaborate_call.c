@@ -19,7 +19,7 @@ static unsigned list_length(const tree *t) {
     return n;
 }
 
-enum { DECLARED_HERE = 4 };
+enum { DECLARED_HERE = 8 };
 
 /* What stands in the brackets of a call. */
 typedef struct bracket {
@@ -44,6 +44,11 @@ static bool open_bracket(module *m, const tree *t, const local *scope, const tra
             module_error(m, i->at, where, NULL, "`%s[…]` takes the names of indices", t->name);
         } else if (i->kind == TREE_NAME) {
             found = resolve_indices(m, i, b->scope, where, b->index + b->count, room, &restriction);
+            if (found == 1 && declared < DECLARED_HERE && renamed_index(m, i, b->scope, where, b->index + b->count)) {
+                b->declared[declared] =
+                    (local){.outer = b->scope, .name = i->name, .is_index = true, .index = b->index[b->count]};
+                b->scope = &b->declared[declared++];
+            }
         } else if (declared == DECLARED_HERE || room == 0) {
             module_error(m, i->at, where, "declare it as a statement: `index …`",
                          "more than %d indices are declared in one bracket", DECLARED_HERE);

@@ -122,16 +122,8 @@ bool resolve_index(module *m, const tree *t, const local *scope, const trail *wh
     return count == 1;
 }
 
-bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index) {
-    int64_t extent;
-    if (!integer_value(m, t->a, scope, where, &extent))
-        return false;
-    if (extent < 1 || extent > EXTENT_LIMIT) {
-        module_error(m, t->a->at, where, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name,
-                     (long long)extent, EXTENT_LIMIT);
-        return false;
-    }
-    /* no variable that an expression in sight may depend on */
+/* An index variable that no expression in sight may depend on. */
+static bool fresh_index(module *m, const tree *t, const trail *where, int64_t extent, index_id *index) {
     index_set taken = m->local_set | (m->slot_argument ? graph_view(m->g, m->slot_argument).free : 0);
     for (unsigned i = 0; i < m->index_count; i++)
         taken |= bit(m->index[i].index);
@@ -148,6 +140,45 @@ bool declare_local_index(module *m, const tree *t, const local *scope, const tra
     }
     m->local_set |= bit(*index);
     return true;
+}
+
+bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index) {
+    int64_t extent;
+    if (!integer_value(m, t->a, scope, where, &extent))
+        return false;
+    if (extent < 1 || extent > EXTENT_LIMIT) {
+        module_error(m, t->a->at, where, NULL, "index `%s` would run over %lld values; 1 to %d can be", t->name,
+                     (long long)extent, EXTENT_LIMIT);
+        return false;
+    }
+    return fresh_index(m, t, where, extent, index);
+}
+
+/* Does something that a name in sight stands for depend on i, apart from indices that it is read at? */
+static bool captures(const module *m, const local *scope, index_id i) {
+    for (; scope; scope = scope->outer) {
+        index_set depends = 0, own = 0;
+        if (scope->is_index) {
+            depends = bit(scope->index) | (scope->domain ? graph_view(m->g, scope->domain).free : 0);
+            for (unsigned k = 0; k < scope->count; k++)
+                depends |= bit(scope->indices[k]);
+        } else {
+            for (unsigned k = 0; k < scope->bound.rank; k++)
+                own |= bit(scope->bound.index[k]);
+            depends = scope->bound.member ? scope->bound.member->set
+                      : scope->bound.node ? graph_view(m->g, scope->bound.node).free
+                                          : 0;
+        }
+        if (depends & ~own & bit(i))
+            return true;
+    }
+    return false;
+}
+
+bool renamed_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index) {
+    index_id given = *index;
+    return !find_local(scope, t->name) && captures(m, scope, given) &&
+           fresh_index(m, t, where, graph_index_extent(m->g, given), index);
 }
 
 node guarded(module *m, node condition, node n) {

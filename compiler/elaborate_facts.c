@@ -51,6 +51,29 @@ static bool any_soft(const module *m) {
     return false;
 }
 
+node movable_expression(module *m, const tree *t, index_set own, const local *scope, const trail *where) {
+    size_t mark  = m->fact_count;
+    bool outside = m->soft_used, soft = any_soft(m);
+    fact *saved = enough(malloc((mark + 1) * sizeof *saved));
+    memcpy(saved, m->fact, mark * sizeof *saved);
+    for (size_t i = 0; i < mark; i++)
+        m->fact[i].soft = true;
+    m->soft_used = false;
+    facts_hide(m, own);
+    node n = expression(m, t, scope, where);
+    if (n && m->soft_used) {
+        node known[FACTS_USED], all = NODE_NONE;
+        for (unsigned i = 0, count = facts_here(m, true, known); i < count; i++)
+            all = all ? graph_and(m->g, all, known[i]) : known[i];
+        n = all ? guarded(m, all, n) : n;
+    }
+    m->soft_used  = outside || (m->soft_used && soft);
+    m->fact_count = mark;
+    memcpy(m->fact, saved, mark * sizeof *saved);
+    free(saved);
+    return n;
+}
+
 /* "at t = 0, c = 1 " */
 static const char *where_it_fails(module *m, const witness *w) {
     char text[256] = "";

@@ -65,8 +65,9 @@ struct local {
     index_id index; /* is_index */
     unsigned count; /* is_index: 0, or how many indices it stands for, and which */
     const index_id *indices;
-    node domain; /* is_index: the caller's restriction, NODE_NONE: none */
-    value bound; /* otherwise */
+    bool renamed; /* is_index: by renamed_index */
+    node domain;  /* is_index: the caller's restriction, NODE_NONE: none */
+    value bound;  /* otherwise */
 };
 
 /* The trail of function calls that led here, for messages. */
@@ -90,10 +91,11 @@ typedef struct recurrence recurrence;
 typedef struct member {
     const tree *t; /* DEFINE, OUTPUT or LET */
     recurrence *group;
-    value bound;       /* name and indices; in the end its node */
-    bool state;        /* it has a `from`; otherwise it is an intermediate value of the step */
-    unsigned position; /* of the stepping index among its own; its rank where it has none */
-    index_set set;     /* a state's indices without that */
+    value bound;                   /* name and indices; in the end its node */
+    bool state;                    /* it has a `from`; otherwise it is an intermediate value of the step */
+    unsigned position;             /* of the stepping index among its own; its rank where it has none */
+    node restriction[TENSOR_RANK]; /* a caller's `where` on each index; NODE_NONE: none */
+    index_set set;                 /* a state's indices without that */
     value_type type;
     node init, previous, body;
     enum { MEMBER_WAITS, MEMBER_BEGUN, MEMBER_DONE } progress;
@@ -104,7 +106,8 @@ struct recurrence {
     index_id over; /* the stepping index */
     bool reverse;
     bool grows;  /* members of a `let`: their other indices come along */
-    node domain; /* a caller's `where`: the steps it excludes leave the states as they are; NODE_NONE: none */
+    node domain; /* a caller's `where` on that index: the steps it excludes leave the states as they are; NODE_NONE:
+                    none */
     const local *scope;
     const trail *where;
 };
@@ -206,6 +209,10 @@ unsigned resolve_indices(module *m, const tree *t, const local *scope, const tra
 bool resolve_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index, node *domain);
 /* An index declared inside an expression, `n:30`: a variable that nothing in sight is. False after an error. */
 bool declare_local_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index);
+/* Where t, which stands for the spec's index *index, is bound anew, and a name in sight means something that depends on
+ * it (an argument or a `let` from where the index has another value): true, and *index is another variable of its
+ * extent, to be made visible as t. */
+bool renamed_index(module *m, const tree *t, const local *scope, const trail *where, index_id *index);
 node guarded(module *m, node condition, node n); /* n where the condition holds, else 0 or false; NODE_NONE stays */
 bool is_index(const module *m, const local *scope, const tree *t, index_id index);
 bool is_step(const module *m, const local *scope, const tree *t, index_id index, int64_t step);
@@ -218,6 +225,9 @@ node integer_power(module *m, node base, node exponent);
 /* elaborate_facts.c */
 void facts_hold(module *m, node condition, bool soft); /* until fact_count is set back */
 void facts_hide(module *m, index_set set);
+/* An expression whose value may be read where indices have other values than here: of `own` nothing is certain inside
+ * it, and where it needs the other guards around it, it is 0 outside them. NODE_NONE after an error. */
+node movable_expression(module *m, const tree *t, index_set own, const local *scope, const trail *where);
 /* Warns where `domain` may have no point in the indices `set`, of which a reduction t takes an extreme. */
 void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set, node domain);
 /* Is the integer between low and high for certain? */

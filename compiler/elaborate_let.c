@@ -59,40 +59,59 @@ static bool declared_in_let(chain *c, const tree *t, index_id *index) {
     return false;
 }
 
-/* The indices of one `let`, those declared in its brackets made visible. `domain`: of a recurrence, whose positions are
- * counted, so that each name is one index; it receives the callers' restrictions. */
-static bool indices_of_let(chain *c, const tree *t, value *bound, node *domain) {
+/* The indices of one `let`, those declared in its brackets made visible. `restriction`: of a recurrence, whose
+ * positions are counted, so that each name is one index; it receives the callers' restriction of each. */
+static bool indices_of_let(chain *c, const tree *t, value *bound, node *restriction) {
     module *m = c->m;
     for (const tree *i = t->a; i; i = i->next) {
         index_id *next = bound->index + bound->rank;
         unsigned found = 0, room = TENSOR_RANK - bound->rank;
-        node restriction = NODE_NONE;
+        node given = NODE_NONE;
         if (room == 0)
             module_error(m, i->at, c->where, NULL, "more than %d indices", TENSOR_RANK);
         else if (i->kind == TREE_INDEX)
             found = declared_in_let(c, i, next);
-        else if (domain)
-            found = resolve_index(m, i, c->scope, c->where, next, &restriction);
+        else if (restriction)
+            found = resolve_index(m, i, c->scope, c->where, next, &given);
         else
-            found = resolve_indices(m, i, c->scope, c->where, next, room, &restriction);
+            found = resolve_indices(m, i, c->scope, c->where, next, room, &given);
         if (!found)
             return false;
+        if (restriction)
+            restriction[bound->rank] = given;
+        if (found == 1 && i->kind == TREE_NAME && renamed_index(m, i, c->scope, c->where, next)) {
+            local *l    = visible(c, i->name);
+            l->is_index = true;
+            l->index    = *next;
+            l->renamed  = true;
+        }
         for (; found > 0; found--, bound->rank++)
             for (unsigned k = 0; k < bound->rank; k++)
                 if (bound->index[k] == bound->index[bound->rank]) {
                     module_error(m, i->at, c->where, NULL, "`%s` stands here twice", i->name);
                     return false;
                 }
-        if (domain && restriction)
-            *domain = *domain ? graph_and(m->g, *domain, restriction) : restriction;
     }
     return true;
 }
 
+/* Ends the sight of indices that were renamed since `first` was made visible: elsewhere the name means what it meant.
+ */
+static void forget_renamed(chain *c, unsigned first, const local *before) {
+    c->scope = before;
+    for (unsigned k = first; k < c->used; k++)
+        if (!c->frame[k].renamed) {
+            c->frame[k].outer = c->scope;
+            c->scope          = &c->frame[k];
+        }
+}
+
 static bool plain_let(chain *c, const tree *t) {
-    module *m     = c->m;
-    value bound   = {.name = t->name};
-    index_set own = 0;
+    module *m           = c->m;
+    value bound         = {.name = t->name};
+    index_set own       = 0;
+    unsigned first      = c->used;
+    const local *before = c->scope;
     if (!indices_of_let(c, t, &bound, NULL))
         return false;
     if (t->d) {
@@ -102,10 +121,8 @@ static bool plain_let(chain *c, const tree *t) {
     }
     for (unsigned i = 0; i < bound.rank; i++)
         own |= (index_set)1 << bound.index[i];
-    size_t mark = m->fact_count;
-    facts_hide(m, own); /* it may be read at any of their values */
-    bound.node    = expression(m, t->b, c->scope, c->where);
-    m->fact_count = mark;
+    bound.node = movable_expression(m, t->b, own, c->scope, c->where);
+    forget_renamed(c, first, before);
     if (!bound.node)
         return false;
     visible(c, t->name)->bound = bound;
@@ -113,22 +130,20 @@ static bool plain_let(chain *c, const tree *t) {
 }
 
 static bool recurrent_lets(chain *c, const cycles *found, unsigned group) {
-    recurrence r = {.grows = true, .where = c->where};
-    r.member     = get(c->count, sizeof *r.member);
-    bool ok      = true;
+    recurrence r        = {.grows = true, .where = c->where};
+    r.member            = get(c->count, sizeof *r.member);
+    bool ok             = true;
+    unsigned first      = c->used;
+    const local *before = c->scope;
     for (unsigned k = 0; k < c->count && ok; k++)
         if (found->group[k] == group) {
             member *n     = &r.member[r.count++];
             n->t          = c->let[k];
             n->bound.name = c->let[k]->name;
-            node domain   = NODE_NONE;
-            ok            = indices_of_let(c, c->let[k], &n->bound, &domain);
+            ok            = indices_of_let(c, c->let[k], &n->bound, n->restriction);
             c->done[k]    = 1;
-            r.domain      = domain && r.domain && domain != r.domain ? graph_and(c->m->g, domain, r.domain)
-                            : domain                                 ? domain
-                                                                     : r.domain;
         }
-    unsigned first = c->used;
+    unsigned members = c->used;
     for (unsigned k = 0; k < r.count && ok; k++) {
         local *l        = visible(c, r.member[k].bound.name);
         l->bound        = r.member[k].bound;
@@ -137,7 +152,8 @@ static bool recurrent_lets(chain *c, const cycles *found, unsigned group) {
     r.scope = c->scope;
     ok      = ok && recurrence_elaborate(c->m, &r);
     for (unsigned k = 0; k < r.count && ok; k++)
-        c->frame[first + k].bound = r.member[k].bound;
+        c->frame[members + k].bound = r.member[k].bound;
+    forget_renamed(c, first, before);
     free(r.member);
     return ok;
 }
@@ -186,7 +202,7 @@ node let_chain(module *m, const tree *t, const local *scope, const trail *where)
         c.count++;
         state |= last->d != NULL;
         for (const tree *i = last->a; i; i = i->next)
-            names += i->kind == TREE_INDEX;
+            names++;
     }
     c.let   = get(c.count, sizeof *c.let);
     c.done  = get(c.count, 1);

@@ -259,6 +259,9 @@ static bool steps_of_group(module *m, recurrence *r) {
                          graph_index_name(m->g, r->over));
             return false;
         }
+        node restriction = s->restriction[position];
+        if (restriction)
+            r->domain = r->domain && r->domain != restriction ? graph_and(m->g, r->domain, restriction) : restriction;
         r->over    = over;
         r->reverse = reverse;
         first      = s;

@@ -286,6 +286,22 @@ static void functions(void **state) {
     COMPUTES("fn rate(c, q) = dropout(c, q) output y = rate(3, 0.5)", 3);
 }
 
+/* What a name stands for keeps its meaning where an index that it depends on is bound anew; what was legal only inside
+ * a guard is 0 outside it, wherever it is moved. */
+static void hygiene(void **state) {
+    (void)state;
+    COMPUTES("fn f(c) = sum[t](c) output y[t] = f(x[t])", 4, 8, 12, 16);
+    COMPUTES("output y[t] = let q = x[t] in sum[t](q)", 4, 8, 12, 16);
+    COMPUTES("output y[t] = (let q = x[t-1] in sum[t](q)) where t >= 1", 0, 4, 8, 12);
+    COMPUTES("a[t,s] = x[t] * 4 + x[s] - 4 fn g[i](z[i]) = sum[s](z[s]) output y[s] = g[t](a[t,s])", 28, 32, 36, 40);
+    COMPUTES("fn k[j](v[j]) = (let q = v[j-1] in sum[s](q * x[s])) where j >= 1 output y[t] = k[t](x[t])", 0, 10, 20,
+             30);
+    COMPUTES("fn h(c) = let v[t] = v[t-1] + c * x[t] from 0 in v[3] + x[t] output y[t] = h(x[t])", 11, 22, 33, 44);
+    COMPUTES("fn f[i](z[i]) = let c[i,n:5] = c[i,n-1] + z[i] from 0 in c[i,4] output y[t] = f[t where t < 2](x[t])", 5,
+             10, 15, 20);
+    COMPUTES("fn f[i](z[i]) = sum[r where r <= i](z[r]) index r:T output y[t] = f[t](x[t] + 0 * t)", 1, 3, 6, 10);
+}
+
 static void recurrences(void **state) {
     (void)state;
     COMPUTES("a[t] = a[t-1] + x[t] from 0 output y[t] = a[t]", 1, 3, 6, 10);
@@ -510,8 +526,8 @@ static void the_tree_is_printed(void **state) {
     spec_free(s);
 }
 
-/* Specs that are rejected or warned of: tests/bad/NAME.att and the exact messages, NAME.err. With ATTNC_ACCEPT set, the messages are
- * written instead of compared: read them before they are kept. */
+/* Specs that are rejected or warned of: tests/bad/NAME.att and the exact messages, NAME.err. With ATTNC_ACCEPT set, the
+ * messages are written instead of compared: read them before they are kept. */
 
 static void reject(const char *path, diagnostics *d) {
     spec *s = spec_read(path, NULL, d);
@@ -661,6 +677,7 @@ int main(void) {
         cmocka_unit_test(reads),
         cmocka_unit_test(reductions),
         cmocka_unit_test(functions),
+        cmocka_unit_test(hygiene),
         cmocka_unit_test(recurrences),
         cmocka_unit_test(variants_and_bindings),
         cmocka_unit_test(callers_mistakes),
