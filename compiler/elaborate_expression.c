@@ -429,6 +429,8 @@ static node operation(module *m, const tree *t, const char *name, node a, node b
         module_error(m, t->at, where, NULL, "division by zero");
         return NODE_NONE;
     }
+    if ((op[i].op == NODE_MOD || op[i].op == NODE_DIV) && integers && !divides(m, t, b, where))
+        return NODE_NONE;
     node power = op[i].op == NODE_POW && integers ? integer_power(m, a, b) : NODE_NONE;
     if (power)
         return power;

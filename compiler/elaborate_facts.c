@@ -168,6 +168,21 @@ bool certainly_within(module *m, node n, int64_t low, int64_t high) {
     return within(m, n, low, high, &w) == PROOF_HOLDS;
 }
 
+bool divides(module *m, const tree *t, node divisor, const trail *where) {
+    node known[FACTS_USED];
+    witness w;
+    if (graph_is_constant(m->g, divisor, NULL))
+        return true;
+    node zero   = graph_pointwise(m->g, NODE_EQUAL, divisor, graph_int(m->g, 0), NODE_NONE);
+    node goal   = graph_pointwise(m->g, NODE_NOT, zero, NODE_NONE, NODE_NONE);
+    proof found = prove_holds(m->g, goal, known, facts_here(m, true, known), &w);
+    if (found != PROOF_FAILS || w.data)
+        return true;
+    module_error(m, t->at, where, "guard it with a condition: `if … then … else …`", "%sthis divides by zero",
+                 where_it_fails(m, &w));
+    return false;
+}
+
 bool in_range(module *m, const tree *t, const trail *where, node position, index_id index) {
     int64_t last = graph_index_extent(m->g, index) - 1;
     witness w    = {0};

@@ -234,6 +234,8 @@ void warn_of_nothing(module *m, const tree *t, const trail *where, index_set set
 /* `require`: reports where its condition is not certain. */
 void require_statement(module *m, const tree *t);
 bool certainly_within(module *m, node n, int64_t low, int64_t high);
+/* May an integer divide by this? Reports where it is 0 for certain indices; whether data makes it so is not asked. */
+bool divides(module *m, const tree *t, node divisor, const trail *where);
 /* Is `position` a value of `index` for certain? Reports where not. */
 bool in_range(module *m, const tree *t, const trail *where, node position, index_id index);
 
