@@ -20,12 +20,13 @@ static fact *add_fact(module *m) {
 }
 
 void facts_hold(module *m, node condition, bool soft) {
-    if (condition && !graph_is_constant(m->g, condition, NULL))
+    double value = 0;
+    if (condition && (!graph_is_constant(m->g, condition, &value) || value == 0))
         *add_fact(m) = (fact){.condition = condition, .soft = soft};
 }
 
 void facts_hide(module *m, index_set set) {
-    if (set && m->fact_count)
+    if (set && m->fact_count) /* all of them: another definition, of which nothing here is known */
         add_fact(m)->hidden = set;
 }
 
@@ -38,10 +39,23 @@ static unsigned facts_here(const module *m, bool soft, node *out) {
     for (size_t i = m->fact_count; i-- > 0 && count < FACTS_USED;) {
         const fact *f = &m->fact[i];
         hidden |= f->hidden;
+        if (f->hidden == ~(index_set)0)
+            break;
         if (f->condition && (soft || !f->soft) && !(graph_view(m->g, f->condition).free & hidden))
             out[count++] = f->condition;
     }
     return count;
+}
+
+/* Is this place never reached, by a guard that is false for these sizes? */
+static bool never_here(const module *m) {
+    for (size_t i = m->fact_count; i-- > 0;) {
+        if (m->fact[i].hidden == ~(index_set)0)
+            return false;
+        if (m->fact[i].condition && graph_is_constant(m->g, m->fact[i].condition, NULL))
+            return true; /* only constants that are false are kept */
+    }
+    return false;
 }
 
 static bool any_soft(const module *m) {
@@ -155,6 +169,8 @@ static const char *bound_hint(module *m, const tree *t, node position, int64_t l
 
 static proof within(module *m, node n, int64_t low, int64_t high, witness *w) {
     node known[FACTS_USED];
+    if (never_here(m))
+        return PROOF_HOLDS;
     proof found = prove_within(m->g, n, low, high, known, facts_here(m, false, known), w);
     if (found != PROOF_HOLDS && any_soft(m)) {
         found = prove_within(m->g, n, low, high, known, facts_here(m, true, known), w);
@@ -171,7 +187,7 @@ bool certainly_within(module *m, node n, int64_t low, int64_t high) {
 bool divides(module *m, const tree *t, node divisor, const trail *where) {
     node known[FACTS_USED];
     witness w;
-    if (graph_is_constant(m->g, divisor, NULL))
+    if (graph_is_constant(m->g, divisor, NULL) || never_here(m))
         return true;
     node zero   = graph_pointwise(m->g, NODE_EQUAL, divisor, graph_int(m->g, 0), NODE_NONE);
     node goal   = graph_pointwise(m->g, NODE_NOT, zero, NODE_NONE, NODE_NONE);

@@ -137,7 +137,8 @@ static LLVMValueRef combine(emitter *e, reduction r, LLVMValueRef a, LLVMValueRe
 static void tighten(emitter *e, environment *at, node domain, index_id var, LLVMValueRef *lo, LLVMValueRef *hi,
                     node *rest, unsigned *count) {
     node_view v = graph_view(e->g, domain);
-    if (v.op == NODE_AND && *count < 30) {
+    /* one that is stored is loaded whole: the kernel has no parameters for what it is made of */
+    if (v.op == NODE_AND && *count < 30 && e->s->buffer_of[domain] == NO_BUFFER) {
         node left = v.child[0], right = v.child[1];
         tighten(e, at, left, var, lo, hi, rest, count);
         tighten(e, at, right, var, lo, hi, rest, count);

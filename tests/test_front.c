@@ -272,6 +272,9 @@ static void reductions(void **state) {
 static void functions(void **state) {
     (void)state;
     COMPUTES("output y = mean[t](x[t])", 2.5);
+    COMPUTES("output y[t] = mean[s where s <= t](x[s])", 1, 1.5, 2, 2.5);
+    COMPUTES("output y[t] = if T >= 9 then x[8] else x[t-1] where t >= 1", 0, 1, 2, 3);
+    COMPUTES("index o:1 output y[o] = x[o-1] where o >= 1", 0);
     COMPUTES("fn total_of[i](u[i]) = sum[i](u[i]) fn twice[j](w[j]) = 2 * total_of[j](w[j]) "
              "output y[t] = twice[s where s <= t](x[s])",
              2, 6, 12, 20);

@@ -321,6 +321,28 @@ static void the_page_fails_as_it_says(void **state) {
     assert_true(count >= 2);
 }
 
+/* Conditions that several kernels share are stored, and the loops that they bound take no part of them for the whole.
+ */
+static void a_stored_domain(void **state) {
+    (void)state;
+    static const char text[] =
+        "mechanism k \"own block or the best\" include \"lib/standard.att\"\n"
+        "size T = 32, E = 4, C = 8, N = T / C index t:T s:T e:E n:N input q[t,e], k[s,e], v[s,e], g[t,n]\n"
+        "chosen[t,n] = n == t / C or topk[n](g[t,n], 1)\n"
+        "p[t,s] = softmax[s where s <= t and chosen[t,s/C]](sum[e](q[t,e] * k[s,e]))\n"
+        "output y[t,e] = sum[s](p[t,s] * v[s,e])\n";
+    diagnostics d = {.stream = stderr};
+    spec *s       = spec_of(text, &d);
+    graph *g      = graph_new();
+    assert_non_null(s);
+    assert_true(elaborate_mechanism(g, s, &(elaboration){0}, &d));
+    assert_true(gradcheck_add_backward(g));
+    derive_forget_stops(g);
+    check_values(g, text);
+    graph_free(g);
+    spec_free(s);
+}
+
 int main(void) {
     nowhere = getenv("ATTNC_TEST_SAYS") ? stderr : fopen("/dev/null", "w");
     if (!nowhere)
@@ -329,6 +351,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_works),
         cmocka_unit_test(the_page_fails_as_it_says),
+        cmocka_unit_test(a_stored_domain),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     fclose(nowhere);
