@@ -27,17 +27,22 @@ static void pad(FILE *file, const char *text, int width, bool right) {
 
 /* Words after a label, wrapped below the first line's beginning. */
 static void wrapped(FILE *file, const char *text, int indent, int at) {
+    bool first = true; /* on its line */
     while (*text) {
         size_t length = strcspn(text, " ");
         char *word    = strndup(text, length);
         if (!word)
             return;
         int width = columns(word);
-        if (at > indent && at + 1 + width > WIDTH) {
+        if (!first && at + 1 + width > WIDTH) {
             fprintf(file, "\n%*s", indent, "");
-            at = indent;
+            at    = indent;
+            first = true;
         }
-        at += fprintf(file, "%s", at > indent ? " " : "") > 0;
+        if (!first)
+            fputc(' ', file);
+        at += !first;
+        first = false;
         fputs(word, file);
         at += width;
         free(word);
