@@ -20,8 +20,15 @@ bool fresh_name(module *m, const tree *t) {
         module_error(m, t->at, NULL, NULL, "`%s` is already %s", t->name, what);
         return false;
     }
-    if (find_value(m, t->name)) {
-        module_error(m, t->at, NULL, m->level ? "to update a value of outside the repeat write `:=`" : NULL,
+    const value *v = find_value(m, t->name);
+    if (v) {
+        unsigned line = 0, column;
+        if (v->t)
+            diagnostics_line(v->t->at.file, v->t->at.begin, &line, &column);
+        module_error(m, t->at, NULL,
+                     m->level ? "to update a value of outside the repeat write `:=`"
+                     : line   ? format_text(m, "it is in line %u; choose another name", line)
+                              : NULL,
                      "`%s` is already defined", t->name);
         return false;
     }

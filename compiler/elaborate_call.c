@@ -383,5 +383,16 @@ node call_expression(module *m, const tree *t, const local *scope, const trail *
         return pointwise_call(m, t, NODE_TO_FLOAT, scope, where);
     if (strcmp(t->name, "int") == 0)
         return pointwise_call(m, t, NODE_TO_INT, scope, where);
+    if (is_builtin(t->name) && strcmp(t->name, "total") != 0) {
+        module_error(m, t->at, where, format_text(m, "write `%s[i](…)`, with the index that it runs over", t->name),
+                     "`%s` runs over an index, and none is given", t->name);
+        return NODE_NONE;
+    }
+    const value *v = find_value(m, t->name);
+    if (v && v->rank > 0) {
+        module_error(m, t->at, where, format_text(m, "write `%s[…]`", t->name), "`%s` is a tensor, not a function",
+                     t->name);
+        return NODE_NONE;
+    }
     return unknown_name(m, t, scope, where, "function");
 }
