@@ -66,6 +66,8 @@ node unknown_name(module *m, const tree *t, const local *scope, const trail *whe
     const char *near_name = below ? NULL : suggest(m, t->name, scope);
     const char *hint      = near_name ? format_text(m, "did you mean `%s`?", near_name) : NULL;
     unsigned line         = 0, column;
+    if (!hint && m->spec->file_count == 1 && strstr(what, "function"))
+        hint = "the library's functions are there after `include \"lib/standard.att\"`";
     if (below) {
         diagnostics_line(below->at.file, below->at.begin, &line, &column);
         hint = format_text(m, "`%s` is defined further down, in line %u: move it up", t->name, line);
