@@ -74,8 +74,8 @@ static void is_range(const cJSON *item, int line, int character, int end_line, i
 
 static void json_has_ranges_hints_and_trails(void **state) {
     (void)state;
-    cJSON *all =
-        json_of(HEAD "fn f(a) = a +\n  nothing(1,\n 2)\nαscore[t] = t\noutput y[t] = f(αscore[t]) + αscor[t]\n");
+    cJSON *all = json_of(HEAD "fn f(a) = a +\n  nothing(1,\n 2)\nαscore[t] = t\noutput y[t] = f(αscore[t]) + αscor[t]\n"
+                              "include \"lib/standard.att\"\n");
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(all, "diagnostics")), 2);
     const cJSON *first = message(all, 0), *second = message(all, 1);
     is_text(first, "severity", "error");
