@@ -69,7 +69,8 @@ node movable_expression(module *m, const tree *t, index_set own, const local *sc
     size_t mark  = m->fact_count;
     bool outside = m->soft_used, soft = any_soft(m);
     fact *saved = enough(malloc((mark + 1) * sizeof *saved));
-    memcpy(saved, m->fact, mark * sizeof *saved);
+    if (mark)
+        memcpy(saved, m->fact, mark * sizeof *saved);
     for (size_t i = 0; i < mark; i++)
         m->fact[i].soft = true;
     m->soft_used = false;
@@ -83,7 +84,8 @@ node movable_expression(module *m, const tree *t, index_set own, const local *sc
     }
     m->soft_used  = outside || (m->soft_used && soft);
     m->fact_count = mark;
-    memcpy(m->fact, saved, mark * sizeof *saved);
+    if (mark)
+        memcpy(m->fact, saved, mark * sizeof *saved);
     free(saved);
     return n;
 }
