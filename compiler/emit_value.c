@@ -340,9 +340,9 @@ static LLVMValueRef pointwise(emitter *e, environment *at, node_view v) {
         return LLVMTypeOf(x[0]) == e->i1 ? LLVMBuildUIToFP(l, x[0], e->f32, "") : LLVMBuildSIToFP(l, x[0], e->f32, "");
     case NODE_TO_INT: {
         LLVMValueRef limit = LLVMConstReal(e->f32, 4611686018427387904.0), below = LLVMBuildFNeg(l, limit, "");
-        LLVMValueRef whole = emit_math(e, NODE_FLOOR, x[0], NULL);
-        whole = LLVMBuildSelect(l, LLVMBuildFCmp(l, LLVMRealOLT, whole, limit, ""), whole, limit, "");
-        whole = LLVMBuildSelect(l, LLVMBuildFCmp(l, LLVMRealOGT, whole, below, ""), whole, below, "");
+        LLVMValueRef whole  = emit_math(e, NODE_FLOOR, x[0], NULL);
+        whole               = LLVMBuildSelect(l, LLVMBuildFCmp(l, LLVMRealOLT, whole, limit, ""), whole, limit, "");
+        whole               = LLVMBuildSelect(l, LLVMBuildFCmp(l, LLVMRealOGT, whole, below, ""), whole, below, "");
         LLVMValueRef number = LLVMBuildFCmp(l, LLVMRealORD, x[0], x[0], "");
         whole               = LLVMBuildSelect(l, number, whole, LLVMConstReal(e->f32, 0), "");
         return LLVMBuildFPToSI(l, whole, e->i64, "");
