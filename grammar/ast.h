@@ -21,7 +21,7 @@ typedef struct source {
     char *text; /* NUL-terminated, without a byte-order mark */
     size_t size;
     const comment *comments; /* in their order, once the file is parsed */
-    uint64_t device, inode; /* of the file; 0: there is none */
+    uint64_t device, inode;  /* of the file; 0: there is none */
 } source;
 
 typedef struct span {
