@@ -3,6 +3,7 @@
 #include "count.h"
 
 #include "enough.h"
+#include "interpret.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,51 +43,6 @@ static unsigned compile_node(const graph *g, program *p, node n) {
     p->node[p->count] = n;
     memcpy(p->operand[p->count], operand, sizeof operand);
     return p->count++;
-}
-
-static double floor_divide(double a, double b) {
-    return b == 0 ? 0 : __builtin_floor(a / b);
-}
-
-static double operate(node_op op, value_type type, double a, double b, double c) {
-    switch (op) {
-    case NODE_ADD:
-        return a + b;
-    case NODE_SUB:
-        return a - b;
-    case NODE_MUL:
-        return a * b;
-    case NODE_DIV:
-        return type == TYPE_INT ? floor_divide(a, b) : a / b;
-    case NODE_MOD:
-        return a - b * floor_divide(a, b);
-    case NODE_NEG:
-        return -a;
-    case NODE_MINIMUM:
-        return a < b ? a : b;
-    case NODE_MAXIMUM:
-        return a > b ? a : b;
-    case NODE_LESS:
-        return a < b;
-    case NODE_LESS_EQUAL:
-        return a <= b;
-    case NODE_EQUAL:
-        return a == b;
-    case NODE_AND:
-        return a != 0 && b != 0;
-    case NODE_OR:
-        return a != 0 || b != 0;
-    case NODE_NOT:
-        return a == 0;
-    case NODE_SELECT:
-        return a != 0 ? b : c;
-    case NODE_ABS:
-        return a < 0 ? -a : a;
-    case NODE_FLOOR:
-        return __builtin_floor(a);
-    default:
-        return a;
-    }
 }
 
 /* Can the instructions above compute it? What they cannot counts as true. */
@@ -134,7 +90,7 @@ static int64_t run_row(const graph *g, program *p, index_id inner, const int64_t
                 out[k] = constant;
         } else {
             for (int64_t k = 0; k < width; k++)
-                out[k] = operate(v.op, v.type, a[k], b[k], c[k]);
+                out[k] = interpret_operation(v.op, v.type, (const double[]){a[k], b[k], c[k]});
         }
     }
     for (int64_t k = 0; k < width; k++) {

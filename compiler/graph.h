@@ -195,8 +195,6 @@ unsigned graph_scan_states(const graph *g, uint32_t label);
 node graph_scan_leaf(const graph *g, uint32_t label, unsigned number); /* its PREVIOUS */
 node graph_scan_node(const graph *g, uint32_t label, unsigned number); /* its SCAN; NODE_NONE while it is not closed */
 
-/* Does n depend on `leaf` (a PREVIOUS or TENSOR)? One call costs a walk of n's expression. */
-bool graph_depends_on(const graph *g, node n, node leaf);
 bool graph_is_constant(const graph *g, node n, double *value); /* any type, numeric value in *value if not NULL */
 bool graph_is_guarded(const graph *g, node n);                 /* a SELECT that is 0 where its condition fails */
 

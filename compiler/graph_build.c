@@ -613,25 +613,3 @@ node graph_random(graph *g, uint32_t number, index_set vars) {
     return graph_intern(
         g, &(node_proto){.op = NODE_RANDOM, .type = TYPE_FLOAT, .vars = vars, .free = vars, .payload = number});
 }
-
-static bool depends(const graph *g, node n, node leaf, uint8_t *seen) {
-    if (n == leaf)
-        return true;
-    if (n < leaf || seen[n] ||
-        (g->node[leaf].op == NODE_PREVIOUS && g->node[n].op == NODE_SCAN && g->node[n].label == g->node[leaf].label))
-        return false;
-    seen[n]              = 1;
-    const node_record *r = &g->node[n];
-    for (unsigned i = 0; i < r->child_count; i++)
-        if (depends(g, g->child[r->first_child + i], leaf, seen))
-            return true;
-    return false;
-}
-
-bool graph_depends_on(const graph *g, node n, node leaf) {
-    uint8_t *seen = graph_grow(NULL, &(size_t){0}, g->node_count, 1);
-    memset(seen, 0, g->node_count);
-    bool found = depends(g, n, leaf, seen);
-    free(seen);
-    return found;
-}

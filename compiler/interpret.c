@@ -125,7 +125,7 @@ static double floor_divide(double a, double b) {
     return b == 0 ? 0 : floor(a / b);
 }
 
-static double apply(node_op op, value_type type, const double x[3]) {
+double interpret_operation(node_op op, value_type type, const double x[3]) {
     double a = x[0], b = x[1];
     switch (op) {
     case NODE_ADD:
@@ -199,7 +199,7 @@ static double *pointwise(interpretation *run, frame *f, node_view v, index_set a
         double x[3] = {0, 0, 0};
         for (unsigned i = 0; i < v.child_count; i++)
             x[i] = operand[i].data[offset[i]];
-        out[k++] = apply(v.op, v.type, x);
+        out[k++] = interpret_operation(v.op, v.type, x);
     } while (advance(&w, operand, offset, v.child_count));
     return out;
 }

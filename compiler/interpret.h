@@ -6,6 +6,9 @@
 
 typedef struct interpretation interpretation;
 
+/* What a pointwise operation makes of its operands, as many as it has. */
+double interpret_operation(node_op op, value_type type, const double x[3]);
+
 /* tensor_value[k]: the elements of tensor k, row-major; integers as doubles. The arrays are only read and must
  * outlive the interpretation. */
 interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed);
