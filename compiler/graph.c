@@ -65,6 +65,7 @@ void graph_free(graph *g) {
     for (size_t i = 1; i <= g->scan_labels; i++)
         free(g->scan[i].previous);
     free(g->name);
+    free(g->reason);
     free(g->scan);
     name_table_free(&g->tensor_names);
     free(g->tensor);
@@ -190,6 +191,8 @@ node graph_intern(graph *g, const node_proto *p) {
     }
     node n         = (node)g->node_count++;
     g->node[n]     = r;
+    g->reason      = graph_grow(g->reason, &g->reason_capacity, g->node_count, sizeof *g->reason);
+    g->reason[n]   = g->because;
     g->table[slot] = n;
     if (g->node_count * 2 > g->table_size)
         rehash(g);
@@ -248,6 +251,16 @@ void graph_name_node(graph *g, node n, const char *name) {
 
 const char *graph_node_name(const graph *g, node n) {
     return n < g->name_capacity ? g->name[n] : NULL;
+}
+
+void graph_because(graph *g, uint16_t why, node about) {
+    g->because = (reason_record){.why = why, .about = about};
+}
+
+uint16_t graph_reason(const graph *g, node n, node *about) {
+    if (about)
+        *about = g->reason[n].about;
+    return g->reason[n].why;
 }
 
 void graph_set_causal(graph *g, index_id i) {

@@ -40,6 +40,12 @@ typedef struct index_record {
     index_id twin; /* graph_fresh_index, GRAPH_INDICES while there is none */
 } index_record;
 
+/* Why a node was made. */
+typedef struct reason_record {
+    node about;
+    uint16_t why;
+} reason_record;
+
 /* The nodes of a scan. */
 typedef struct scan_record {
     node *previous; /* by number of the state */
@@ -68,6 +74,8 @@ struct graph {
     uint32_t scan_labels, random_numbers;
     char **name; /* node: its name in the spec or NULL; as long as name_capacity */
     size_t name_capacity;
+    reason_record *reason, because; /* of every node; of the next ones */
+    size_t reason_capacity;
     index_id causal;
 };
 
