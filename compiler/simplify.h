@@ -13,8 +13,8 @@ typedef struct simplify_options {
 } simplify_options;
 
 /* Rewrites every output in place; NULL for all rewrites. Wherever the outputs were finite they keep their values,
- * rounding aside: each rewrite that needs more (a divisor that is not 0, a domain that is not empty) proves it or is not
- * made. STOPs must have been forgotten (derive.h). Time is linear in the graph. */
+ * rounding aside: each rewrite that needs more (a divisor that is not 0, a domain that is not empty) proves it or is
+ * not made. STOPs must have been forgotten (derive.h). Time is linear in the graph. */
 void simplify_outputs(graph *g, const simplify_options *options);
 
 #endif

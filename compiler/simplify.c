@@ -1,0 +1,236 @@
+/* The walk: every node that the outputs need, from the leaves upwards, becomes its simplified form once. Scans become
+ * scans of the simplified bodies. */
+#include "simplify_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *get(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static void *more(void *array, size_t old, size_t count, size_t size) {
+    void *memory = realloc(array, count * size);
+    if (!memory) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(3);
+    }
+    memset((char *)memory + old * size, 0, (count - old) * size);
+    return memory;
+}
+
+void simplify_fit(simplifier *s) {
+    size_t needed = graph_node_count(s->g) + 1;
+    if (needed <= s->capacity)
+        return;
+    size_t count   = needed * 2;
+    s->live        = more(s->live, s->capacity, count, sizeof *s->live);
+    s->tame        = more(s->tame, s->capacity, count, sizeof *s->tame);
+    s->inhabited   = more(s->inhabited, s->capacity, count, sizeof *s->inhabited);
+    s->bounds      = more(s->bounds, s->capacity, count, sizeof *s->bounds);
+    s->first_known = more(s->first_known, s->capacity, count, sizeof *s->first_known);
+    for (size_t i = s->capacity; i < count; i++)
+        s->bounds[i] = (interval){1, 0};
+    s->capacity = count;
+}
+
+bool simplify_may(simplifier *s, reason why) {
+    return !(s->without >> why & 1);
+}
+
+void simplify_because(simplifier *s, reason why) {
+    graph_because(s->g, why, s->here);
+}
+
+void simplify_as_before(simplifier *s) {
+    node about;
+    uint16_t why = graph_reason(s->g, s->here, &about);
+    graph_because(s->g, why, about);
+}
+
+bool simplify_is_single(const simplifier *s, node n) {
+    return n >= s->capacity || s->live[n] <= 1;
+}
+
+/* Marks what is reached and counts who reads it. All states of a scan that is reached are. */
+static uint8_t *reach(simplifier *s) {
+    graph *g         = s->g;
+    uint8_t *reached = get(s->size, 1);
+    for (uint32_t i = 0; i < graph_output_count(g); i++) {
+        reached[graph_output(g, i)->node] = 1;
+        s->uses[graph_output(g, i)->node]++;
+    }
+    for (size_t n = s->size; n-- > 1;) {
+        if (!reached[n])
+            continue;
+        node_view v = graph_view(g, (node)n);
+        for (unsigned i = 0; i < v.child_count; i++)
+            reached[v.child[i]] = 1;
+        if (v.op == NODE_SCAN)
+            for (unsigned k = 0; k < v.child_count / 2; k++)
+                reached[graph_scan_node(g, v.scan_label, k)] = 1;
+        if (v.op != NODE_SCAN || v.scan_state == 0) /* the states of a scan have the same children */
+            for (unsigned i = 0; i < v.child_count; i++)
+                s->uses[v.child[i]]++;
+    }
+    return reached;
+}
+
+/* A scan gets states of its own, once its first leaf is met. */
+static node new_leaf(simplifier *s, node leaf) {
+    graph *g       = s->g;
+    node_view v    = graph_view(g, leaf);
+    uint32_t label = graph_new_scan(g);
+    for (unsigned k = 0; k < graph_scan_states(g, v.scan_label); k++) {
+        node old    = graph_scan_leaf(g, v.scan_label, k);
+        node_view p = graph_view(g, old);
+        s->memo[old] =
+            graph_scan_state(g, label, k, p.scan_index, p.reverse, p.free & ~simplify_bit(p.scan_index), p.type);
+    }
+    return s->memo[leaf];
+}
+
+static node close_scan(simplifier *s, node n) {
+    graph *g        = s->g;
+    node_view v     = graph_view(g, n);
+    unsigned states = v.child_count / 2;
+    node *part = get(4 * (size_t)states, sizeof *part), *leaf = part, *init = part + states, *body = init + states,
+         *scan = body + states;
+    for (unsigned k = 0; k < states; k++) {
+        node old = graph_scan_leaf(g, v.scan_label, k), here = graph_scan_node(g, v.scan_label, k);
+        if (!s->memo[old]) /* a state that no body reads */
+            new_leaf(s, old);
+        leaf[k] = s->memo[old];
+        init[k] = s->memo[graph_scan_init(g, here)];
+        body[k] = s->memo[graph_scan_body(g, here)];
+    }
+    graph_scan_group(g, states, leaf, init, body, scan);
+    for (unsigned k = 0; k < states; k++)
+        s->memo[graph_scan_node(g, v.scan_label, k)] = scan[k];
+    free(part);
+    return s->memo[n];
+}
+
+/* Under a condition the same condition holds. */
+static node branch_under(const simplifier *s, node condition, bool holds, node branch) {
+    node_view v = graph_view(s->g, branch);
+    while (v.op == NODE_SELECT && v.child[0] == condition) {
+        branch = v.child[holds ? 1 : 2];
+        v      = graph_view(s->g, branch);
+    }
+    return branch;
+}
+
+static node visit_select(simplifier *s, node condition, node then, node otherwise) {
+    if (simplify_may(s, REWRITE_nested_conditions)) {
+        simplify_because(s, REWRITE_nested_conditions);
+        then      = branch_under(s, condition, true, then);
+        otherwise = branch_under(s, condition, false, otherwise);
+    }
+    return graph_select(s->g, condition, then, otherwise);
+}
+
+/* A product of nodes that are in their final form. */
+static node visit_product(simplifier *s, node n, node plain) {
+    product p;
+    if (graph_view(s->g, n).type != TYPE_FLOAT || !product_of(s, plain, &p))
+        return plain;
+    simplify_because(s, REWRITE_powers);
+    return product_build(s, &p);
+}
+
+static node visit(simplifier *s, node n) {
+    graph *g    = s->g;
+    node_view v = graph_view(g, n);
+    node child[GRAPH_INDICES + 1];
+    if (!v.child_count)
+        return v.op == NODE_PREVIOUS ? new_leaf(s, n) : n;
+    if (v.op == NODE_SCAN)
+        return close_scan(s, n);
+    for (unsigned i = 0; i < v.child_count; i++)
+        child[i] = s->memo[v.child[i]];
+    switch (v.op) {
+    case NODE_REDUCE:
+        if (v.reduction == REDUCE_SUM && v.type == TYPE_FLOAT)
+            return simplify_sum(s, v.vars, child[0], child[1]);
+        return graph_reduce(g, v.reduction, v.vars, child[0], child[1]);
+    case NODE_GATHER: {
+        index_id substituted[GRAPH_INDICES];
+        memcpy(substituted, v.substituted, v.child_count - 1);
+        return graph_gather(g, child[0], v.child_count - 1, substituted, child + 1);
+    }
+    case NODE_TOPK:
+        return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
+    case NODE_ADD:
+    case NODE_SUB:
+        if (v.type == TYPE_FLOAT)
+            return simplify_add(s, n);
+        break;
+    case NODE_SELECT: {
+        node plain = visit_select(s, child[0], child[1], child[2]);
+        return graph_is_guarded(g, plain) ? visit_product(s, n, plain) : plain;
+    }
+    default:
+        break;
+    }
+    node plain = graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
+                                 v.child_count > 2 ? child[2] : NODE_NONE);
+    if (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG || v.op == NODE_EXP)
+        return visit_product(s, n, plain);
+    return plain;
+}
+
+/* Who reads n reads the factors that it is made of. */
+static void note_readers(simplifier *s, node n, uint32_t readers) {
+    node_view v = graph_view(s->g, n);
+    if (s->live[n] >= readers)
+        return;
+    s->live[n] = readers;
+    if (v.type != TYPE_FLOAT)
+        return;
+    if (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG)
+        for (unsigned i = 0; i < v.child_count; i++)
+            note_readers(s, v.child[i], readers);
+    else if (v.op == NODE_SELECT && graph_is_guarded(s->g, n))
+        note_readers(s, v.child[1], readers);
+}
+
+static void walk(simplifier *s) {
+    uint8_t *reached = reach(s);
+    for (size_t n = 1; n < s->size; n++) {
+        if (!reached[n] || s->memo[n])
+            continue;
+        s->here = (node)n;
+        simplify_as_before(s);
+        s->memo[n] = visit(s, (node)n);
+        simplify_fit(s);
+        note_readers(s, s->memo[n], s->uses[n]);
+        if (graph_node_name(s->g, (node)n))
+            graph_name_node(s->g, s->memo[n], graph_node_name(s->g, (node)n));
+    }
+    free(reached);
+}
+
+void simplify_outputs(graph *g, const simplify_options *options) {
+    simplifier s = {.g = g, .without = options ? options->without : 0, .size = graph_node_count(g) + 1};
+    s.memo       = get(s.size, sizeof *s.memo);
+    s.uses       = get(s.size, sizeof *s.uses);
+    simplify_fit(&s);
+    walk(&s);
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        graph_set_output_node(g, i, s.memo[graph_output(g, i)->node]);
+    graph_because(g, REASON_SPEC, NODE_NONE);
+    free(s.memo);
+    free(s.uses);
+    free(s.live);
+    free(s.tame);
+    free(s.inhabited);
+    free(s.bounds);
+    free(s.first_known);
+    free(s.known);
+}

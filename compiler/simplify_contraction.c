@@ -1,0 +1,427 @@
+/* Sums over indices in contraction normal form: summed indices, factors and a domain, without an order. What does not
+ * depend on the summed indices leaves; factors that are such sums are looked into; the order is simplify_order.c's. */
+#include "prove.h"
+#include "simplify_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A sum as it is taken apart. */
+typedef struct whole {
+    product outside; /* what leaves */
+    contraction c;
+} whole;
+
+static int by_base(const factor *a, const factor *b) {
+    return a->base != b->base ? (a->base < b->base ? -1 : 1) : a->power - b->power;
+}
+
+static bool add_item(contraction *c, factor f) {
+    unsigned at = c->items;
+    if (at == ITEMS)
+        return false;
+    for (; at > 0 && by_base(&c->item[at - 1], &f) > 0; at--)
+        c->item[at] = c->item[at - 1];
+    c->item[at] = f;
+    c->items++;
+    return true;
+}
+
+static bool add_mask(const graph *g, contraction *c, node condition) {
+    product p = {.masks = c->masks};
+    memcpy(p.mask, c->mask, sizeof p.mask);
+    if (!product_add_mask(g, &p, condition))
+        return false;
+    memcpy(c->mask, p.mask, sizeof c->mask);
+    c->masks = p.masks;
+    return true;
+}
+
+/* Exponents are one item, the exponential without the logarithms that it could take in. */
+static node exponential_of(simplifier *s, const product *p) {
+    return graph_pointwise(s->g, NODE_EXP, terms_build(s, p->terms, p->term), NODE_NONE, NODE_NONE);
+}
+
+/* May f, which does not depend on the summed indices, leave a sum over this domain? Over nothing the sum is 0, and 0
+ * times what is not finite is not. */
+static bool may_leave(simplifier *s, factor f, const contraction *c) {
+    return !c->masks || bounds_tame_power(s, f.base, f.power) ||
+           bounds_inhabited(s, c->vars, c->mask, c->masks, NULL, 0);
+}
+
+/* Distributes p, summed over w->c.vars where w->c.mask holds, to what is inside and outside. */
+static bool divide(simplifier *s, const product *p, whole *w) {
+    graph *g       = s->g;
+    index_set vars = w->c.vars, seen = 0;
+    conditions_known inside = {0};
+    bool out                = simplify_may(s, REWRITE_conditions_out);
+    for (unsigned i = 0; i < w->c.masks; i++) {
+        node m = w->c.mask[i];
+        if (out && !(graph_view(g, m).free & vars)) {
+            if (!product_add_mask(g, &w->outside, m))
+                return false;
+        } else {
+            inside.mask[inside.count++] = m;
+        }
+    }
+    memcpy(w->c.mask, inside.mask, sizeof w->c.mask);
+    w->c.masks = inside.count;
+    w->outside.coefficient *= p->coefficient;
+    product rest = *p;
+    if (rest.terms) {
+        node e     = exponential_of(s, &rest);
+        rest.terms = 0;
+        if (rest.factors == FACTORS || !product_add_factor(s, &rest, e, 1))
+            return false;
+    }
+    for (unsigned i = 0; i < rest.factors; i++) {
+        factor f = rest.factor[i];
+        if ((graph_view(g, f.base).free & vars) || !simplify_may(s, REWRITE_factors_out) || !may_leave(s, f, &w->c)) {
+            seen |= graph_view(g, f.base).free;
+            if (!add_item(&w->c, f))
+                return false;
+        } else if (!product_add_factor(s, &w->outside, f.base, f.power)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < w->c.masks; i++)
+        seen |= graph_view(g, w->c.mask[i]).free;
+    /* the summand is the same at every value of an index that nothing has */
+    w->outside.coefficient *= (double)graph_space(g, vars & ~seen);
+    w->c.vars &= seen;
+    return true;
+}
+
+/* i = e among the conditions, for a summed i that e does not have: the sum has one point. */
+static bool one_point(simplifier *s, product *p, contraction *c) {
+    graph *g = s->g;
+    for (unsigned k = 0; k < c->masks; k++) {
+        node_view v = graph_view(g, c->mask[k]);
+        if (v.op != NODE_EQUAL)
+            continue;
+        for (unsigned side = 0; side < 2; side++) {
+            node_view i = graph_view(g, v.child[side]);
+            node e      = v.child[1 - side];
+            if (i.op != NODE_INDEX || !(i.vars & c->vars) || (graph_view(g, e).free & i.vars) ||
+                graph_view(g, e).type != TYPE_INT)
+                continue;
+            index_id index = (index_id)__builtin_ctzll(i.vars);
+            int64_t extent = graph_index_extent(g, index);
+            bool within    = prove_within(g, e, 0, extent - 1, NULL, 0, NULL) == PROOF_HOLDS;
+            contraction at = {.vars = c->vars & ~i.vars};
+            product there  = product_one();
+            bool fits      = true;
+            simplify_because(s, REWRITE_one_point);
+            for (unsigned m = 0; m < c->masks && fits; m++)
+                if (m != k)
+                    fits = add_mask(g, &at, graph_gather(g, c->mask[m], 1, &index, &e));
+            if (!within) {
+                fits = fits && add_mask(g, &at, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), e, NODE_NONE)) &&
+                       add_mask(g, &at, graph_pointwise(g, NODE_LESS, e, graph_int(g, extent), NODE_NONE));
+            }
+            there.coefficient = p->coefficient;
+            for (unsigned f = 0; f < p->factors && fits; f++)
+                fits =
+                    product_add_node(s, &there, graph_gather(g, p->factor[f].base, 1, &index, &e), p->factor[f].power);
+            if (p->terms && fits) {
+                product exponents = {.coefficient = 1, .terms = p->terms};
+                memcpy(exponents.term, p->term, sizeof exponents.term);
+                node x = exponential_of(s, &exponents);
+                fits   = product_add_node(s, &there, graph_gather(g, x, 1, &index, &e), 1);
+            }
+            if (!fits)
+                return false;
+            *p = there;
+            *c = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The operations that a factor itself takes, if only this sum reads it. */
+static double own_cost(simplifier *s, node n) {
+    node_view v = graph_view(s->g, n);
+    return simplify_is_single(s, n) ? 2 * (double)graph_space(s->g, v.free | v.vars) : 0;
+}
+
+static bool is_sum(const graph *g, factor f) {
+    node_view v = graph_view(g, f.base);
+    return f.power == 1 && v.op == NODE_REDUCE && v.reduction == REDUCE_SUM && v.type == TYPE_FLOAT;
+}
+
+static index_set all_indices(const graph *g, const contraction *c) {
+    index_set all = c->vars;
+    for (unsigned i = 0; i < c->items; i++)
+        all |= graph_view(g, c->item[i].base).free;
+    for (unsigned i = 0; i < c->masks; i++)
+        all |= graph_view(g, c->mask[i]).free;
+    return all;
+}
+
+/* Are partial sums safe: may everything be multiplied with a sum over a part of the domain, even an empty one? */
+static bool is_safe(simplifier *s, const contraction *c) {
+    if (!c->masks || bounds_inhabited(s, c->vars, c->mask, c->masks, NULL, 0))
+        return true;
+    for (unsigned i = 0; i < c->items; i++)
+        if (!bounds_tame_power(s, c->item[i].base, c->item[i].power))
+            return false;
+    return true;
+}
+
+/* Puts the factors of the sum that item k is in its place. */
+static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
+    graph *g    = s->g;
+    node_view v = graph_view(g, w->c.item[k].base);
+    node domain = v.child[0], body = v.child[1];
+    index_set inside = v.vars;
+    product p;
+    if ((inside & all_indices(g, &w->c)) || !product_of(s, body, &p))
+        return false;
+    *out         = *w;
+    out->c.items = 0;
+    out->c.vars |= inside;
+    for (unsigned i = 0; i < w->c.items; i++)
+        if (i != k && !add_item(&out->c, w->c.item[i]))
+            return false;
+    if (!add_mask(g, &out->c, domain))
+        return false;
+    for (unsigned i = 0; i < p.masks; i++)
+        if (!add_mask(g, &out->c, p.mask[i]))
+            return false;
+    p.masks = 0;
+    return divide(s, &p, out) && is_safe(s, &out->c);
+}
+
+/* A sum and how it is computed. */
+typedef struct plan {
+    whole w;
+    node except; /* a sum that is opened, and so is not there to be used */
+    double cost;
+    unsigned covered;
+} plan;
+
+/* Looks into factors for as long as that makes the sum cheaper. */
+static void open_factors(simplifier *s, plan *p) {
+    p->except = NODE_NONE;
+    p->cost   = order_cost(s, &p->w.c, &p->w.outside, NODE_NONE, &p->covered);
+    if (!simplify_may(s, REWRITE_contraction) || !is_safe(s, &p->w.c))
+        return;
+    for (unsigned round = 0; round < 2; round++) {
+        double best_gain = 1e-9 * p->cost;
+        plan best        = {.cost = -1};
+        for (unsigned k = 0; k < p->w.c.items; k++) {
+            plan opened;
+            if (!is_sum(s->g, p->w.c.item[k]) || !expand(s, &p->w, k, &opened.w))
+                continue;
+            node base     = p->w.c.item[k].base;
+            double own    = own_cost(s, base);
+            opened.except = own > 0 ? base : NODE_NONE;
+            opened.cost   = order_cost(s, &opened.w.c, &opened.w.outside, opened.except, &opened.covered);
+            if (p->cost + own - opened.cost > best_gain) {
+                best_gain = p->cost + own - opened.cost;
+                best      = opened;
+            }
+        }
+        if (best.cost < 0)
+            break;
+        *p = best;
+    }
+}
+
+static bool start(simplifier *s, index_set vars, const node *mask, unsigned masks, const product *p, whole *w) {
+    *w = (whole){.outside = product_one(), .c = {.vars = vars, .masks = masks}};
+    memcpy(w->c.mask, mask, masks * sizeof *mask);
+    product inner = *p;
+    for (unsigned i = 0; i < inner.masks; i++)
+        if (!add_mask(s->g, &w->c, inner.mask[i]))
+            return false;
+    inner.masks = 0;
+    while (simplify_may(s, REWRITE_one_point) && one_point(s, &inner, &w->c))
+        ;
+    return divide(s, &inner, w);
+}
+
+/* The summand in both forms: `whole` has products that others read too as factors, `apart` has none. */
+typedef struct summand {
+    index_set vars;
+    unsigned masks;
+    node mask[MASKS];
+    product whole, apart;
+} summand;
+
+static bool contains(const contraction *c, factor f) {
+    for (unsigned i = 0; i < c->items; i++)
+        if (by_base(&c->item[i], &f) == 0)
+            return true;
+    return false;
+}
+
+/* What it costs to compute products again that others have computed: those of `whole` that `apart` still needs. */
+static double repeated(const graph *g, const plan *whole, const plan *apart) {
+    double cost = 0;
+    bool needed = false;
+    for (unsigned i = 0; i < apart->w.c.items; i++)
+        needed |= !(apart->covered >> i & 1) && !contains(&whole->w.c, apart->w.c.item[i]);
+    for (unsigned i = 0; i < whole->w.c.items && needed; i++)
+        if (!contains(&apart->w.c, whole->w.c.item[i]))
+            cost += (double)graph_space(g, graph_view(g, whole->w.c.item[i].base).free);
+    return cost;
+}
+
+/* The cheaper form's plan; false where neither fits. */
+static bool make_plan(simplifier *s, const summand *t, plan *best) {
+    plan apart;
+    bool fits = start(s, t->vars, t->mask, t->masks, &t->whole, &best->w);
+    if (fits)
+        open_factors(s, best);
+    if (!start(s, t->vars, t->mask, t->masks, &t->apart, &apart.w))
+        return fits;
+    open_factors(s, &apart);
+    if (fits && apart.cost + repeated(s->g, best, &apart) >= best->cost)
+        return true;
+    *best = apart;
+    return true;
+}
+
+/* The sum together with what has left it, for others that contain both. */
+static void remember_whole(simplifier *s, const whole *w, node n) {
+    contraction c = w->c;
+    if (w->outside.masks || w->outside.terms)
+        return;
+    for (unsigned i = 0; i < w->outside.factors; i++)
+        if (!add_item(&c, w->outside.factor[i]))
+            return;
+    order_remember(s, &c, w->outside.coefficient, n);
+}
+
+static void remember(simplifier *s, const summand *t, node n) {
+    whole w;
+    if (start(s, t->vars, t->mask, t->masks, &t->whole, &w))
+        remember_whole(s, &w, n);
+    if (!product_same(&t->whole, &t->apart) && start(s, t->vars, t->mask, t->masks, &t->apart, &w))
+        remember_whole(s, &w, n);
+}
+
+/* The value of the sum; NODE_NONE where it is too large. */
+static node sum_of(simplifier *s, const summand *t) {
+    plan p;
+    if (!make_plan(s, t, &p))
+        return NODE_NONE;
+    product result = p.w.outside;
+    if (!p.w.c.vars) { /* nothing is summed any more */
+        for (unsigned i = 0; i < p.w.c.items; i++)
+            if (!product_add_node(s, &result, p.w.c.item[i].base, p.w.c.item[i].power))
+                return NODE_NONE;
+        for (unsigned i = 0; i < p.w.c.masks; i++)
+            if (!product_add_mask(s->g, &result, p.w.c.mask[i]))
+                return NODE_NONE;
+        return product_build(s, &result);
+    }
+    if (!order_build(s, &p.w.c, p.except, &result))
+        return NODE_NONE;
+    node n = product_build(s, &result);
+    remember_whole(s, &p.w, n);
+    remember(s, t, n);
+    return n;
+}
+
+enum { PARTS = 4 };
+
+static bool collect_parts(const graph *g, node n, double sign, node *part, double *signs, unsigned *count) {
+    node_view v = graph_view(g, n);
+    if (v.op == NODE_ADD || v.op == NODE_SUB) {
+        node other = v.child[1];
+        return collect_parts(g, v.child[0], sign, part, signs, count) &&
+               collect_parts(g, other, v.op == NODE_SUB ? -sign : sign, part, signs, count);
+    }
+    if (*count == PARTS)
+        return false;
+    part[*count]      = n;
+    signs[(*count)++] = sign;
+    return true;
+}
+
+/* The factor of p that is a sum of terms, with its terms multiplied out; 0 where there is none, or more than one. */
+static unsigned distribute(simplifier *s, const product *p, product *parts) {
+    unsigned at = FACTORS;
+    for (unsigned i = 0; i < p->factors; i++) {
+        node_op op = graph_view(s->g, p->factor[i].base).op;
+        if (op != NODE_ADD && op != NODE_SUB)
+            continue;
+        if (at != FACTORS || p->factor[i].power != 1)
+            return 0;
+        at = i;
+    }
+    if (at == FACTORS)
+        return 0;
+    node part[PARTS];
+    double sign[PARTS];
+    unsigned count = 0;
+    if (!collect_parts(s->g, p->factor[at].base, 1, part, sign, &count))
+        return 0;
+    for (unsigned k = 0; k < count; k++) {
+        parts[k] = *p;
+        memmove(&parts[k].factor[at], &parts[k].factor[at + 1], (p->factors - at - 1) * sizeof *p->factor);
+        parts[k].factors--;
+        parts[k].coefficient *= sign[k];
+        if (!product_add_node(s, &parts[k], part[k], 1))
+            return 0;
+    }
+    return count;
+}
+
+/* Sums of the parts of a factor, where they cost less than the whole; NODE_NONE where they do not. */
+static node split(simplifier *s, const summand *t) {
+    summand part[PARTS];
+    product parts[PARTS];
+    plan p;
+    unsigned count = distribute(s, &t->apart, parts);
+    if (!count || !make_plan(s, t, &p))
+        return NODE_NONE;
+    double together = p.cost, apart = 0;
+    for (unsigned k = 0; k < count && apart < together; k++) {
+        part[k]       = *t;
+        part[k].whole = part[k].apart = parts[k];
+        apart += make_plan(s, &part[k], &p) ? p.cost : INFINITY;
+    }
+    if (apart >= together)
+        return NODE_NONE;
+    node total = NODE_NONE;
+    for (unsigned k = 0; k < count; k++) {
+        node n = sum_of(s, &part[k]);
+        if (!n)
+            return NODE_NONE;
+        simplify_because(s, REWRITE_split_sums);
+        total = total ? graph_add(s->g, total, n) : n;
+    }
+    return total;
+}
+
+static node in_normal_form(simplifier *s, index_set vars, node domain, node body) {
+    contraction where = {0};
+    summand t         = {.vars = vars};
+    if (!add_mask(s->g, &where, domain))
+        return NODE_NONE;
+    t.masks = where.masks;
+    memcpy(t.mask, where.mask, sizeof t.mask);
+    s->given = (conditions_known){.count = where.masks};
+    memcpy(s->given.mask, where.mask, sizeof where.mask);
+    s->shared_stay = true;
+    bool fits      = product_of(s, body, &t.whole);
+    s->shared_stay = false;
+    if (!fits || !product_of(s, body, &t.apart) || (t.apart.masks && !simplify_may(s, REWRITE_domains)))
+        return NODE_NONE;
+    for (unsigned i = 0; i < t.apart.masks && s->given.count < MASKS; i++)
+        s->given.mask[s->given.count++] = t.apart.mask[i];
+    node n = simplify_may(s, REWRITE_split_sums) ? split(s, &t) : NODE_NONE;
+    return n ? n : sum_of(s, &t);
+}
+
+node simplify_sum(simplifier *s, index_set vars, node domain, node body) {
+    conditions_known around = s->given;
+    simplify_because(s, REWRITE_factors_out);
+    node n   = in_normal_form(s, vars, domain, body);
+    s->given = around;
+    return n ? n : graph_reduce(s->g, REDUCE_SUM, vars, domain, body);
+}
