@@ -1,6 +1,5 @@
-/* Construction of nodes: types are promoted, constants folded, the unit laws applied, factors that do not
- * depend on a summed index leave the sum. Every rewrite keeps the value for all finite inputs; those that
- * could turn an infinity or NaN into a number (x*0, x-x) are not made. */
+/* Construction of nodes: types are promoted, constants folded, the unit laws applied. Every rewrite keeps the value for
+ * all finite inputs; those that could turn an infinity or NaN into a number (x*0, x-x) are not made. */
 #include "graph_internal.h"
 
 #include <assert.h>
@@ -402,37 +401,6 @@ node graph_select(graph *g, node condition, node then, node otherwise) {
     return graph_pointwise(g, NODE_SELECT, condition, then, otherwise);
 }
 
-/* Takes the factors of a product that do not depend on `vars` out of n; returns what stays (NODE_NONE: all
- * left) and multiplies *outside. A factor that leaves may be a divisor. */
-static node hoist(graph *g, node n, index_set vars, node *outside) {
-    if (!(g->node[n].free & vars)) {
-        *outside = graph_mul(g, *outside, n);
-        return NODE_NONE;
-    }
-    node a = g->node[n].child_count ? g->child[g->node[n].first_child] : NODE_NONE;
-    if (g->node[n].op == NODE_NEG) {
-        *outside = graph_neg(g, *outside);
-        return hoist(g, a, vars, outside);
-    }
-    if (g->node[n].op != NODE_MUL && g->node[n].op != NODE_DIV)
-        return n;
-    node b = g->child[g->node[n].first_child + 1];
-    if (g->node[n].op == NODE_DIV && (g->node[b].free & vars)) {
-        node stays = hoist(g, a, vars, outside);
-        return stays == a ? n : graph_div(g, stays ? stays : graph_float(g, 1), b);
-    }
-    if (g->node[n].op == NODE_DIV) {
-        node stays = hoist(g, a, vars, outside);
-        *outside   = graph_div(g, *outside, b);
-        return stays;
-    }
-    node left  = hoist(g, a, vars, outside);
-    node right = hoist(g, b, vars, outside);
-    if (left == a && right == b)
-        return n;
-    return !left ? right : !right ? left : graph_mul(g, left, right);
-}
-
 static node identity_of(graph *g, reduction r, value_type type) {
     switch (r) {
     case REDUCE_SUM:
@@ -475,17 +443,10 @@ node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body)
     if (r == REDUCE_SUM && type == TYPE_FLOAT) {
         if (is_number(g, body, 0))
             return body;
-        /* over a domain that may be empty only constants leave: 0 * (1/0) is not 0 */
-        node outside = graph_float(g, 1);
-        node stays   = NODE_NONE;
-        if (is_number(g, domain, 1)) {
-            stays = hoist(g, body, vars, &outside);
-        } else if (g->node[body].op == NODE_NEG) {
-            stays   = g->child[g->node[body].first_child];
-            outside = graph_float(g, -1);
+        if (g->node[body].op == NODE_NEG) {
+            node operand = g->child[g->node[body].first_child];
+            return graph_neg(g, graph_reduce(g, r, vars, domain, operand));
         }
-        if (stays && stays != body)
-            return graph_mul(g, outside, graph_reduce(g, r, vars, domain, stays));
     }
     node child[2]  = {domain, body};
     index_set free = (g->node[domain].free | g->node[body].free) & ~vars;

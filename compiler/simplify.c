@@ -53,6 +53,10 @@ void simplify_as_before(simplifier *s) {
     graph_because(s->g, why, about);
 }
 
+bool simplify_is_derived(const simplifier *s, node n) {
+    return graph_reason(s->g, n, NULL) != REASON_SPEC;
+}
+
 bool simplify_is_single(const simplifier *s, node n) {
     return n >= s->capacity || s->live[n] <= 1;
 }
@@ -138,7 +142,10 @@ static node visit_select(simplifier *s, node condition, node then, node otherwis
 /* A product of nodes that are in their final form. */
 static node visit_product(simplifier *s, node n, node plain) {
     product p;
-    if (graph_view(s->g, n).type != TYPE_FLOAT || !product_of(s, plain, &p))
+    s->shared_stay = STAY_PRODUCTS;
+    bool fits      = graph_view(s->g, n).type == TYPE_FLOAT && product_of(s, plain, &p);
+    s->shared_stay = STAY_NONE;
+    if (!fits)
         return plain;
     simplify_because(s, REWRITE_powers);
     return product_build(s, &p);
@@ -180,6 +187,10 @@ static node visit(simplifier *s, node n) {
     }
     node plain = graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
                                  v.child_count > 2 ? child[2] : NODE_NONE);
+    bool zero  = is_value(g, child[0], 0) || (v.op == NODE_MUL && is_value(g, child[1], 0));
+    if ((v.op == NODE_MUL || v.op == NODE_DIV) && v.type == TYPE_FLOAT && zero && simplify_is_derived(s, n) &&
+        simplify_may(s, REWRITE_cancel))
+        return graph_float(g, 0);
     if (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG || v.op == NODE_EXP)
         return visit_product(s, n, plain);
     return plain;

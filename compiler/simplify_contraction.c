@@ -16,7 +16,7 @@ static int by_base(const factor *a, const factor *b) {
     return a->base != b->base ? (a->base < b->base ? -1 : 1) : a->power - b->power;
 }
 
-static bool add_item(contraction *c, factor f) {
+bool contraction_add(contraction *c, factor f) {
     unsigned at = c->items;
     if (at == ITEMS)
         return false;
@@ -49,6 +49,18 @@ static bool may_leave(simplifier *s, factor f, const contraction *c) {
            bounds_inhabited(s, c->vars, c->mask, c->masks, NULL, 0);
 }
 
+/* Is there a factor under the sum, as wide as f at least, that is narrower than the sum's result? There f takes fewer
+ * multiplications. */
+static bool narrower_inside(const graph *g, const product *p, factor f, index_set vars, index_set result) {
+    index_set free = graph_view(g, f.base).free;
+    for (unsigned i = 0; i < p->factors; i++) {
+        index_set other = graph_view(g, p->factor[i].base).free;
+        if ((other & vars) && !(free & ~other) && graph_space(g, other) < graph_space(g, result | free))
+            return true;
+    }
+    return false;
+}
+
 /* Distributes p, summed over w->c.vars where w->c.mask holds, to what is inside and outside. */
 static bool divide(simplifier *s, const product *p, whole *w) {
     graph *g       = s->g;
@@ -74,11 +86,16 @@ static bool divide(simplifier *s, const product *p, whole *w) {
         if (rest.factors == FACTORS || !product_add_factor(s, &rest, e, 1))
             return false;
     }
+    for (unsigned i = 0; i < rest.factors; i++)
+        if (graph_view(g, rest.factor[i].base).free & vars)
+            seen |= graph_view(g, rest.factor[i].base).free;
+    index_set result = seen & ~vars;
     for (unsigned i = 0; i < rest.factors; i++) {
         factor f = rest.factor[i];
-        if ((graph_view(g, f.base).free & vars) || !simplify_may(s, REWRITE_factors_out) || !may_leave(s, f, &w->c)) {
+        if ((graph_view(g, f.base).free & vars) || !simplify_may(s, REWRITE_factors_out) || !may_leave(s, f, &w->c) ||
+            narrower_inside(g, &rest, f, vars, result)) {
             seen |= graph_view(g, f.base).free;
-            if (!add_item(&w->c, f))
+            if (!contraction_add(&w->c, f))
                 return false;
         } else if (!product_add_factor(s, &w->outside, f.base, f.power)) {
             return false;
@@ -182,7 +199,7 @@ static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
     out->c.items = 0;
     out->c.vars |= inside;
     for (unsigned i = 0; i < w->c.items; i++)
-        if (i != k && !add_item(&out->c, w->c.item[i]))
+        if (i != k && !contraction_add(&out->c, w->c.item[i]))
             return false;
     if (!add_mask(g, &out->c, domain))
         return false;
@@ -290,7 +307,7 @@ static void remember_whole(simplifier *s, const whole *w, node n) {
     if (w->outside.masks || w->outside.terms)
         return;
     for (unsigned i = 0; i < w->outside.factors; i++)
-        if (!add_item(&c, w->outside.factor[i]))
+        if (!contraction_add(&c, w->outside.factor[i]))
             return;
     order_remember(s, &c, w->outside.coefficient, n);
 }
@@ -387,15 +404,12 @@ static node split(simplifier *s, const summand *t) {
     }
     if (apart >= together)
         return NODE_NONE;
-    node total = NODE_NONE;
-    for (unsigned k = 0; k < count; k++) {
-        node n = sum_of(s, &part[k]);
-        if (!n)
+    node sums[PARTS];
+    for (unsigned k = 0; k < count; k++)
+        if (!(sums[k] = sum_of(s, &part[k])))
             return NODE_NONE;
-        simplify_because(s, REWRITE_split_sums);
-        total = total ? graph_add(s->g, total, n) : n;
-    }
-    return total;
+    simplify_because(s, REWRITE_split_sums);
+    return terms_add(s, count, sums);
 }
 
 static node in_normal_form(simplifier *s, index_set vars, node domain, node body) {
@@ -407,9 +421,9 @@ static node in_normal_form(simplifier *s, index_set vars, node domain, node body
     memcpy(t.mask, where.mask, sizeof t.mask);
     s->given = (conditions_known){.count = where.masks};
     memcpy(s->given.mask, where.mask, sizeof where.mask);
-    s->shared_stay = true;
+    s->shared_stay = STAY_ALL;
     bool fits      = product_of(s, body, &t.whole);
-    s->shared_stay = false;
+    s->shared_stay = STAY_NONE;
     if (!fits || !product_of(s, body, &t.apart) || (t.apart.masks && !simplify_may(s, REWRITE_domains)))
         return NODE_NONE;
     for (unsigned i = 0; i < t.apart.masks && s->given.count < MASKS; i++)

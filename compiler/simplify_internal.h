@@ -51,18 +51,21 @@ typedef struct conditions_known {
     node mask[MASKS];
 } conditions_known;
 
+/* Which products that several nodes read are taken as factors and not apart. */
+typedef enum shared_stay { STAY_NONE, STAY_PRODUCTS, STAY_ALL /* exponentials too */ } shared_stay;
+
 typedef struct simplifier {
     graph *g;
     uint64_t without;
     node here;              /* the node of before that is being rewritten */
     conditions_known given; /* around what is being looked at */
-    bool shared_stay;       /* products that several nodes read are taken as factors, not apart */
-    size_t size;            /* handles below it are of before */
-    node *memo;             /* node of before: what it has become */
-    uint32_t *uses;         /* node of before: how many nodes and outputs read it */
-    size_t capacity;        /* of what follows, by node */
-    uint32_t *live;         /* node: how often what it stands for was read before; 0: it is new */
-    int8_t *tame;           /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
+    shared_stay shared_stay;
+    size_t size;     /* handles below it are of before */
+    node *memo;      /* node of before: what it has become */
+    uint32_t *uses;  /* node of before: how many nodes and outputs read it */
+    size_t capacity; /* of what follows, by node */
+    uint32_t *live;  /* node: how often what it stands for was read before; 0: it is new */
+    int8_t *tame;    /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
     int8_t *inhabited;
     interval *bounds; /* node: of its value; low > high: not looked at */
     uint32_t *first_known;
@@ -75,6 +78,8 @@ bool simplify_may(simplifier *s, reason why);
 void simplify_because(simplifier *s, reason why);
 void simplify_as_before(simplifier *s); /* what follows is only rebuilt: it keeps the reason of what it was */
 void simplify_fit(simplifier *s);
+/* Is n of before part of a derivative? Those are promised for finite values only, so 0 x = 0 and x - x = 0 there. */
+bool simplify_is_derived(const simplifier *s, node n);
 bool simplify_is_single(const simplifier *s, node n); /* read once before, or new */
 
 /* Products. */
@@ -95,7 +100,8 @@ node conjunction(graph *g, const node *mask, unsigned count); /* NODE_NONE: of n
 
 /* Sums of few terms: adds sign * node. */
 node terms_build(simplifier *s, unsigned count, const term *terms);
-node simplify_add(simplifier *s, node n);
+node simplify_add(simplifier *s, node n);                         /* n: a sum of before */
+node terms_add(simplifier *s, unsigned count, const node *terms); /* of nodes in their final form */
 
 /* Sums over indices. */
 node simplify_sum(simplifier *s, index_set vars, node domain, node body);
@@ -108,6 +114,7 @@ typedef struct contraction {
     node mask[MASKS];
 } contraction;
 
+bool contraction_add(contraction *c, factor f); /* in order; false where there is no room */
 /* Operations of the best order; existing sums, `except` aside, cost nothing, with factors in them that stand `outside`
  * or without. *covered: bit k, factor k is in one. */
 double order_cost(simplifier *s, const contraction *c, const product *outside, node except, unsigned *covered);

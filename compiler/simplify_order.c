@@ -26,7 +26,10 @@ typedef struct search {
     const product *outside; /* what the sum will be multiplied with */
     index_set item_free[ITEMS], mask_free[MASKS];
     step set[SETS];
-    product correction; /* what is to be multiplied to the whole */
+    product correction;    /* what is to be multiplied to the whole */
+    factor extra[FACTORS]; /* factors from outside that known sums have brought in */
+    unsigned extras;
+    double scale; /* and their coefficients */
     bool existing;
 } search;
 
@@ -205,10 +208,11 @@ static bool emit_halves(search *q, unsigned set, product *p) {
     if (left)
         return emit(q, left, p) && emit(q, set & ~left, p);
     const factor *f = &q->c->item[__builtin_ctz(set)];
-    return product_add_node(q->s, p, f->base, f->power);
+    return product_add_factor(q->s, p, f->base, f->power);
 }
 
-static void remember_set(search *q, unsigned set, node n) {
+/* n is the sum of the set, with the factors from outside that came in since there were `extras`. */
+static void remember_set(search *q, unsigned set, node n, unsigned extras, double scale) {
     contraction part = {.vars = q->set[set].gone};
     for (unsigned i = 0; i < q->c->items; i++)
         if (set >> i & 1)
@@ -216,7 +220,10 @@ static void remember_set(search *q, unsigned set, node n) {
     for (unsigned i = 0; i < q->c->masks; i++)
         if (q->set[set].masks >> i & 1)
             part.mask[part.masks++] = q->c->mask[i];
-    order_remember(q->s, &part, 1, n);
+    for (unsigned i = extras; i < q->extras; i++)
+        if (!contraction_add(&part, q->extra[i]))
+            return;
+    order_remember(q->s, &part, q->scale / scale, n);
 }
 
 static bool emit(search *q, unsigned set, product *p) {
@@ -225,10 +232,15 @@ static bool emit(search *q, unsigned set, product *p) {
         known_sum known = q->s->known[t.known];
         q->existing     = true;
         q->correction.coefficient /= known.coefficient;
-        for (unsigned i = 0; i < known.factors; i++) /* what it has already from outside */
-            if (!(graph_view(q->s->g, known.factor[i].base).free & known.vars) && !in_set(q, set, &known.factor[i]) &&
-                !product_add_factor(q->s, &q->correction, known.factor[i].base, -known.factor[i].power))
+        q->scale *= known.coefficient;
+        for (unsigned i = 0; i < known.factors; i++) { /* what it has already from outside */
+            factor f = known.factor[i];
+            if (in_set(q, set, &f))
+                continue;
+            if (q->extras == FACTORS || !product_add_factor(q->s, &q->correction, f.base, -f.power))
                 return false;
+            q->extra[q->extras++] = f;
+        }
         return product_add_node(q->s, p, known.node, 1);
     }
     index_set summed = t.gone;
@@ -242,7 +254,9 @@ static bool emit(search *q, unsigned set, product *p) {
         return emit_halves(q, set, p);
     product body = product_one();
     node list[MASKS];
-    unsigned count = 0;
+    unsigned count  = 0;
+    unsigned extras = q->extras;
+    double scale    = q->scale;
     if (!emit_halves(q, set, &body))
         return false;
     for (unsigned i = 0; i < q->c->masks; i++)
@@ -253,13 +267,13 @@ static bool emit(search *q, unsigned set, product *p) {
     p->coefficient *= coefficient;
     simplify_because(q->s, q->existing ? REWRITE_existing_product : REWRITE_contraction);
     node n = graph_reduce(q->s->g, REDUCE_SUM, summed, conjunction(q->s->g, list, count), product_build(q->s, &body));
-    remember_set(q, set, n);
+    remember_set(q, set, n, extras, scale);
     return product_add_node(q->s, p, n, 1);
 }
 
 bool order_build(simplifier *s, const contraction *c, node except, product *p) {
     product outside = *p;
-    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .correction = product_one()};
+    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .correction = product_one(), .scale = 1};
     bool fits       = true;
     if (run(&q)) {
         fits = emit(&q, (1u << c->items) - 1, p);
@@ -270,7 +284,7 @@ bool order_build(simplifier *s, const contraction *c, node except, product *p) {
     }
     product body = product_one();
     for (unsigned i = 0; i < c->items; i++)
-        if (!product_add_node(s, &body, c->item[i].base, c->item[i].power))
+        if (!product_add_factor(s, &body, c->item[i].base, c->item[i].power))
             return false;
     node n = graph_reduce(s->g, REDUCE_SUM, c->vars, conjunction(s->g, c->mask, c->masks), product_build(s, &body));
     return product_add_node(s, p, n, 1);

@@ -70,7 +70,8 @@ static bool is_indicator(const graph *g, node_view v, node *condition) {
 
 /* Does the product stay as it is, because others read it too? */
 static bool stays_whole(const simplifier *s, node n, node_op op) {
-    return s->shared_stay && !simplify_is_single(s, n) && (op == NODE_MUL || op == NODE_DIV || op == NODE_EXP);
+    return !simplify_is_single(s, n) && ((op == NODE_EXP && s->shared_stay == STAY_ALL) ||
+                                         ((op == NODE_MUL || op == NODE_DIV) && s->shared_stay != STAY_NONE));
 }
 
 static bool open_node(simplifier *s, product *p, node n, int power) {

@@ -146,6 +146,8 @@ static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
         for (unsigned k = i + 1; k < *count; k++) {
             if (!list[i].single && !list[k].single)
                 continue; /* both are computed in any case */
+            if (product_same(&list[i].p, &list[k].p))
+                continue; /* their difference is 0, which is not for every sum to say */
             product a = list[i].p, b = list[k].p, both = product_common(&a, &b);
             double w = worth(s->g, &both);
             if (!product_is_constant(&both) && w > best) {
@@ -171,6 +173,21 @@ static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
     return true;
 }
 
+/* The sum of the terms; `cancel`: a difference of equal terms is 0, even where they are not finite. NODE_NONE where
+ * nothing can be collected. */
+static node collected(simplifier *s, summand *list, unsigned count, bool cancel) {
+    unsigned before = count;
+    simplify_because(s, REWRITE_cancel);
+    merge_equal(list, &count, cancel && simplify_may(s, REWRITE_cancel));
+    while (simplify_may(s, REWRITE_common_factor) && factor_pair(s, list, &count))
+        ;
+    if (!count)
+        return graph_float(s->g, 0);
+    if (count == before)
+        return NODE_NONE;
+    return count == 1 ? product_build(s, &list[0].p) : build_sum(s, list, count);
+}
+
 node simplify_add(simplifier *s, node n) {
     summand list[TERMS];
     unsigned count = 0;
@@ -179,16 +196,27 @@ node simplify_add(simplifier *s, node n) {
     if (!collect(s, n, 1, list, &count, true))
         return graph_pointwise(s->g, v.op, a, b, NODE_NONE);
     unsigned before = count;
-    bool derived    = graph_reason(s->g, n, NULL) != REASON_SPEC;
-    simplify_because(s, REWRITE_cancel);
-    merge_equal(list, &count, derived && simplify_may(s, REWRITE_cancel));
-    while (simplify_may(s, REWRITE_common_factor) && factor_pair(s, list, &count))
-        ;
-    if (!count)
-        return graph_float(s->g, 0);
-    if (count == before) {
-        simplify_as_before(s);
-        return build_sum(s, list, count);
+    node simple     = collected(s, list, count, simplify_is_derived(s, n));
+    if (simple)
+        return simple;
+    simplify_as_before(s);
+    return build_sum(s, list, before);
+}
+
+node terms_add(simplifier *s, unsigned count, const node *terms) {
+    summand list[TERMS];
+    node plain = NODE_NONE;
+    for (unsigned i = 0; i < count; i++) {
+        list[i] = (summand){.node = terms[i], .single = simplify_is_single(s, terms[i])};
+        if (!product_of(s, terms[i], &list[i].p)) {
+            list[i].p = product_one();
+            product_add_factor(s, &list[i].p, terms[i], 1);
+        }
+        if (list[i].p.coefficient < 0)
+            list[i].node = NODE_NONE;
     }
-    return count == 1 ? product_build(s, &list[0].p) : build_sum(s, list, count);
+    node simple = collected(s, list, count, simplify_is_derived(s, s->here));
+    for (unsigned i = 0; i < count && !simple; i++)
+        plain = plain ? graph_add(s->g, plain, terms[i]) : terms[i];
+    return simple ? simple : plain;
 }
