@@ -236,26 +236,6 @@ static node rename_index(graph *g, node n, index_id from, index_id to) {
     return graph_gather(g, n, 1, &from, &value);
 }
 
-static void product_rule(derivation *d, node z, node bar) {
-    graph *g    = d->g;
-    node_view v = graph_view(g, z);
-    node domain = v.child[0], body = v.child[1], same = graph_bool(g, true), others = body, others_domain = domain;
-    index_set vars = v.vars, renamed = 0, taken = graph_view(g, body).free | graph_view(g, domain).free | vars;
-    for (unsigned i = 0; i < GRAPH_INDICES; i++) {
-        if (!(vars >> i & 1))
-            continue;
-        index_id to = other_index(g, (index_id)i, taken | renamed);
-        renamed |= bit(to);
-        same = graph_and(
-            g, same,
-            graph_pointwise(g, NODE_EQUAL, graph_index_value(g, (index_id)i), graph_index_value(g, to), NODE_NONE));
-        others        = rename_index(g, others, (index_id)i, to);
-        others_domain = rename_index(g, others_domain, (index_id)i, to);
-    }
-    node rest = graph_reduce(g, REDUCE_PRODUCT, renamed, graph_and(g, others_domain, unary(g, NODE_NOT, same)), others);
-    derive_contribute(d, body, graph_select(g, domain, times(g, bar, rest), zero(g)), graph_view(g, z).free | vars);
-}
-
 static void reduce_rule(derivation *d, node z, node bar) {
     graph *g    = d->g;
     node_view v = graph_view(g, z);
@@ -264,7 +244,8 @@ static void reduce_rule(derivation *d, node z, node bar) {
     if (v.reduction == REDUCE_SUM) {
         derive_contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
     } else if (v.reduction == REDUCE_PRODUCT) {
-        product_rule(d, z, bar);
+        node part = times(g, bar, derive_other_factors(g, z));
+        derive_contribute(d, body, graph_select(g, domain, part, zero(g)), over);
     } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
         /* equal extremes share the derivative */
         node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));

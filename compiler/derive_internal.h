@@ -27,4 +27,8 @@ void derive_node(derivation *d, node z);
 /* The same for all states of the scan that z is a state of; their adjoints are taken away. */
 void derive_scan(derivation *d, node z);
 
+/* At each element of the body of a REDUCE_PRODUCT, the product of all others in its domain: exact where some are 0.
+ * Over the free indices of the product and those that it binds; meaningful within the domain. */
+node derive_other_factors(graph *g, node product);
+
 #endif
