@@ -178,6 +178,9 @@ node graph_intern(graph *g, const node_proto *p) {
                      .vars        = p->vars,
                      .free        = p->free,
                      .payload     = p->payload};
+    r.open = p->open || p->op == NODE_PREVIOUS;
+    for (unsigned i = 0; i < p->child_count && p->op != NODE_SCAN; i++)
+        r.open |= g->node[p->child[i]].open;
     if (p->child_count)
         memcpy(g->child + g->child_count, p->child, p->child_count * sizeof(node));
     g->child_count += p->child_count;

@@ -192,6 +192,9 @@ node graph_previous(graph *g, index_id i, bool reverse, index_set state, value_t
 node graph_scan(graph *g, node previous, node init, node body);
 /* A state before each step, seen from outside: init at the first, the scan's value one step earlier elsewhere. */
 node graph_scan_before(graph *g, node scan);
+/* Does n contain a state before a step whose scan it does not contain, so that it means something only inside that
+ * scan's bodies? */
+bool graph_is_open(const graph *g, node n);
 /* Of a SCAN, its own state's. */
 node graph_scan_init(const graph *g, node scan);
 node graph_scan_body(const graph *g, node scan);

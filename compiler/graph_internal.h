@@ -7,7 +7,7 @@
 
 typedef struct node_record {
     uint8_t op, type, reduction, scan_index;
-    bool reverse;
+    bool reverse, open;
     uint16_t child_count;
     uint32_t first_child;
     uint32_t label; /* scan label or tensor number */
@@ -26,6 +26,7 @@ typedef struct node_proto {
     reduction reduction;
     index_id scan_index;
     bool reverse;
+    bool open; /* SCAN: it stands inside another's bodies; of other nodes this follows from their children */
     unsigned child_count;
     const node *child;
     const index_id *substituted;

@@ -1,5 +1,6 @@
 /* Scans: labels, the leaves that stand for states before a step, and closing them into SCAN nodes. */
 #include "graph_internal.h"
+#include "node_map.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -31,6 +32,42 @@ node graph_scan_state(graph *g, uint32_t label, unsigned number, index_id i, boo
                                                                .free       = state | bit(i)});
 }
 
+bool graph_is_open(const graph *g, node n) {
+    return g->node[n].open;
+}
+
+/* Scans and states before a step, found in what is open. */
+typedef struct open_labels {
+    node_map seen;
+    node_map scan, leaf; /* by label: which scans are there, and which scans' states */
+} open_labels;
+
+static void find_open(const graph *g, node n, open_labels *found) {
+    const node_record *r = &g->node[n];
+    if (!r->open || node_map_find(&found->seen, n))
+        return;
+    node_map_enter(&found->seen, n);
+    if (r->op == NODE_PREVIOUS || r->op == NODE_SCAN)
+        node_map_enter(r->op == NODE_SCAN ? &found->scan : &found->leaf, r->label);
+    for (unsigned i = 0; i < r->child_count; i++)
+        find_open(g, g->child[r->first_child + i], found);
+}
+
+/* Does what the scan is made of contain states of other scans that it does not contain? */
+static bool stands_inside(const graph *g, uint32_t label, unsigned count, const node *child) {
+    open_labels found = {0};
+    bool inside       = false;
+    node_map_enter(&found.scan, label);
+    for (unsigned i = 0; i < count; i++)
+        find_open(g, child[i], &found);
+    for (size_t i = 0; i < found.leaf.count; i++)
+        inside |= !node_map_find(&found.scan, found.leaf.entry[i].key);
+    node_map_free(&found.seen);
+    node_map_free(&found.scan);
+    node_map_free(&found.leaf);
+    return inside;
+}
+
 void graph_scan_group(graph *g, unsigned count, const node *previous, const node *init, const node *body, node *scan) {
     node *child    = graph_grow(NULL, &(size_t){0}, 2 * (size_t)count, sizeof *child);
     uint32_t label = g->node[previous[0]].label;
@@ -45,6 +82,7 @@ void graph_scan_group(graph *g, unsigned count, const node *previous, const node
         assert(!(g->node[child[k]].free & ~(p.free & ~bit(p.scan_index))) &&
                !(g->node[child[count + k]].free & ~p.free));
     }
+    bool open = stands_inside(g, label, 2 * count, child);
     /* nothing else is made in between: the handles are consecutive */
     for (unsigned k = 0; k < count; k++) {
         const node_record p = g->node[previous[k]];
@@ -53,6 +91,7 @@ void graph_scan_group(graph *g, unsigned count, const node *previous, const node
                                                             .scan_index  = p.scan_index,
                                                             .reverse     = p.reverse,
                                                             .label       = label,
+                                                            .open        = open,
                                                             .payload     = k,
                                                             .child_count = 2 * count,
                                                             .child       = child,

@@ -1,81 +1,102 @@
+/* Only nodes that may change are looked at, from the roots down: time and memory follow them, not the graph. */
 #include "rewrite.h"
+
+#include "enough.h"
+#include "node_map.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct rewriting {
     graph *g;
-    size_t size;      /* handles below it are of before; later ones are results */
-    node *memo;       /* node: what it has become, NODE_NONE: not yet */
-    uint8_t *touched; /* node: something in it changes */
-    uint8_t *reached; /* node: the roots depend on it */
-    uint8_t *whole;   /* scan label: its leaves are replaced where they stand open; the scan itself keeps its own */
+    unsigned replaced;
+    const node *from; /* what is replaced */
     bool stops;       /* STOPs become their operands */
+    node low;         /* what is below it and not open stays */
+    node_map result;  /* nodes that may change: what they have become, NODE_NONE: not yet */
+    uint8_t *touched; /* by place in `result`: something in it changes */
+    node *order;      /* the same nodes, children before parents */
+    size_t count, room;
 } rewriting;
 
-static void *get(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
-
-static rewriting begin(graph *g) {
-    rewriting r = {.g = g, .size = graph_node_count(g) + 1};
-    r.memo      = get(r.size, sizeof *r.memo);
-    r.touched   = get(r.size, 1);
-    r.reached   = get(r.size, 1);
-    r.whole     = get((size_t)graph_scan_labels(g) + 1, 1);
-    return r;
-}
-
 static void end(rewriting *r) {
-    free(r->memo);
+    node_map_free(&r->result);
     free(r->touched);
-    free(r->reached);
-    free(r->whole);
+    free(r->order);
+}
+
+/* Leaves of a scan are replaced where they stand open; the scan itself keeps its own. */
+static bool keeps(const rewriting *r, node_view v) {
+    for (unsigned i = 0; v.op == NODE_SCAN && i < r->replaced; i++) {
+        node_view f = graph_view(r->g, r->from[i]);
+        if (f.op == NODE_PREVIOUS && f.scan_label == v.scan_label)
+            return true;
+    }
+    return false;
+}
+
+static void visit(rewriting *r, node n) {
+    if ((n < r->low && !graph_is_open(r->g, n)) || node_map_find(&r->result, n))
+        return;
+    node_map_enter(&r->result, n);
+    node_view v = graph_view(r->g, n);
+    for (unsigned i = 0; i < v.child_count && !keeps(r, v); i++)
+        visit(r, v.child[i]);
+    if (r->count == r->room) {
+        r->room  = r->room ? r->room * 2 : 64;
+        r->order = enough(realloc(r->order, r->room * sizeof *r->order));
+    }
+    r->order[r->count++] = n;
+}
+
+static bool is_touched(const rewriting *r, node n) {
+    const node_entry *e = node_map_find(&r->result, n);
+    return e && r->touched[e - r->result.entry];
+}
+
+/* True: it was not. */
+static bool touch(rewriting *r, node n) {
+    const node_entry *e = node_map_find(&r->result, n);
+    if (!e || r->touched[e - r->result.entry])
+        return false;
+    r->touched[e - r->result.entry] = 1;
+    return true;
 }
 
 /* A scan in which something changes becomes a new scan with states of its own: so do its leaves change. */
 static bool touch_leaves(rewriting *r, uint32_t label) {
     bool more = false;
-    for (unsigned k = 0; k < graph_scan_states(r->g, label); k++) {
-        node leaf = graph_scan_leaf(r->g, label, k);
-        more |= !r->touched[leaf];
-        r->touched[leaf] = 1;
-    }
+    for (unsigned k = 0; k < graph_scan_states(r->g, label); k++)
+        more |= touch(r, graph_scan_leaf(r->g, label, k));
     return more;
 }
 
-static bool keeps(const rewriting *r, node_view v) {
-    return v.op == NODE_SCAN && r->whole[v.scan_label];
-}
-
-/* From the roots marked as reached and the nodes marked as touched. */
+/* What changes of all that was visited. */
 static void mark(rewriting *r) {
-    for (size_t n = r->size; n-- > 1;)
-        if (r->reached[n]) {
-            node_view v = graph_view(r->g, (node)n);
-            for (unsigned i = 0; i < v.child_count && !keeps(r, v); i++)
-                r->reached[v.child[i]] = 1;
-        }
+    r->touched = enough(calloc(r->count + 1, 1));
+    for (unsigned i = 0; i < r->replaced; i++)
+        touch(r, r->from[i]);
     for (bool more = true; more;) {
         more = false;
-        for (size_t n = 1; n < r->size; n++) {
-            if (!r->reached[n])
-                continue;
-            node_view v = graph_view(r->g, (node)n);
+        for (size_t k = 0; k < r->count; k++) {
+            node n      = r->order[k];
+            node_view v = graph_view(r->g, n);
             if (keeps(r, v))
                 continue;
-            for (unsigned i = 0; i < v.child_count; i++)
-                r->touched[n] |= r->touched[v.child[i]];
-            r->touched[n] |= r->stops && v.op == NODE_STOP;
-            if (v.op == NODE_SCAN && r->touched[n])
+            bool here = is_touched(r, n) || (r->stops && v.op == NODE_STOP);
+            for (unsigned i = 0; i < v.child_count && !here; i++)
+                here = is_touched(r, v.child[i]);
+            if (!here)
+                continue;
+            touch(r, n);
+            if (v.op == NODE_SCAN)
                 more |= touch_leaves(r, v.scan_label);
         }
     }
+}
+
+static void become(rewriting *r, node n, node result) {
+    node_map_enter(&r->result, n)->value = result;
 }
 
 static node rewrite(rewriting *r, node n);
@@ -85,14 +106,14 @@ static void rewrite_scan(rewriting *r, node n) {
     node_view v     = graph_view(g, n);
     unsigned states = v.child_count / 2;
     uint32_t label = graph_new_scan(g), old = v.scan_label;
-    node *part = get(4 * (size_t)states, sizeof *part), *previous = part, *init = part + states, *body = init + states,
-         *scan = body + states;
+    node *part = enough(calloc(4 * (size_t)states, sizeof *part)), *previous = part, *init = part + states,
+         *body = init + states, *scan = body + states;
     for (unsigned k = 0; k < states; k++) {
         node leaf   = graph_scan_leaf(g, old, k);
         node_view p = graph_view(g, leaf);
         previous[k] =
             graph_scan_state(g, label, k, v.scan_index, v.reverse, p.free & ~((index_set)1 << v.scan_index), p.type);
-        r->memo[leaf] = previous[k];
+        become(r, leaf, previous[k]);
     }
     for (unsigned k = 0; k < states; k++) {
         node here = graph_scan_node(g, old, k);
@@ -101,7 +122,7 @@ static void rewrite_scan(rewriting *r, node n) {
     }
     graph_scan_group(g, states, previous, init, body, scan);
     for (unsigned k = 0; k < states; k++)
-        r->memo[graph_scan_node(g, old, k)] = scan[k];
+        become(r, graph_scan_node(g, old, k), scan[k]);
     free(part);
 }
 
@@ -131,33 +152,39 @@ static node rebuild(rewriting *r, node n) {
 }
 
 static node rewrite(rewriting *r, node n) {
-    if (n >= r->size || !r->touched[n])
+    const node_entry *e = node_map_find(&r->result, n);
+    if (!e || !r->touched[e - r->result.entry])
         return n;
-    if (r->memo[n])
-        return r->memo[n];
+    if (e->value)
+        return e->value;
     node_op op = graph_view(r->g, n).op;
     if (op == NODE_PREVIOUS)
         return n; /* of a scan that the roots lie inside of */
     if (op == NODE_SCAN)
         rewrite_scan(r, n);
     else
-        r->memo[n] = rebuild(r, n);
-    return r->memo[n];
+        become(r, n, rebuild(r, n));
+    return node_map_find(&r->result, n)->value;
+}
+
+/* Where only states before a step are replaced, what is not open stays. */
+static node lowest_change(const graph *g, unsigned count, const node *from) {
+    node low = (node)graph_node_count(g) + 1;
+    for (unsigned i = 0; i < count; i++)
+        if (from[i] < low && graph_view(g, from[i]).op != NODE_PREVIOUS)
+            low = from[i];
+    return low;
 }
 
 void rewrite_replace(graph *g, unsigned count, const node *from, const node *to, size_t roots, node *root) {
-    rewriting r = begin(g);
-    for (unsigned i = 0; i < count; i++) {
-        r.memo[from[i]]    = to[i];
-        r.touched[from[i]] = 1;
-        node_view v        = graph_view(g, from[i]);
-        if (v.op == NODE_PREVIOUS)
-            r.whole[v.scan_label] = 1;
-    }
+    rewriting r = {.g = g, .replaced = count, .from = from, .low = lowest_change(g, count, from)};
     for (size_t i = 0; i < roots; i++)
         if (root[i])
-            r.reached[root[i]] = 1;
+            visit(&r, root[i]);
     mark(&r);
+    for (unsigned i = 0; i < count; i++)
+        if (node_map_find(&r.result, from[i]))
+            become(&r, from[i], to[i]);
     for (size_t i = 0; i < roots; i++)
         if (root[i])
             root[i] = rewrite(&r, root[i]);
@@ -165,15 +192,16 @@ void rewrite_replace(graph *g, unsigned count, const node *from, const node *to,
 }
 
 void rewrite_forget_stops(graph *g) {
-    rewriting r = begin(g);
-    r.stops     = true;
+    rewriting r = {.g = g, .stops = true, .result = node_map_direct((node)graph_node_count(g))};
     for (uint32_t i = 0; i < graph_output_count(g); i++)
-        r.reached[graph_output(g, i)->node] = 1;
+        visit(&r, graph_output(g, i)->node);
     mark(&r);
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         graph_set_output_node(g, i, rewrite(&r, graph_output(g, i)->node));
-    for (size_t n = 1; n < r.size; n++) /* what a node is called, it is called without STOPs */
-        if (r.memo[n] && graph_node_name(g, (node)n))
-            graph_name_node(g, r.memo[n], graph_node_name(g, (node)n));
+    for (size_t k = 0; k < r.count; k++) { /* what a node is called, it is called without STOPs */
+        const node_entry *e = node_map_find(&r.result, r.order[k]);
+        if (e->value && graph_node_name(g, e->key))
+            graph_name_node(g, e->value, graph_node_name(g, e->key));
+    }
     end(&r);
 }
