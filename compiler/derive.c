@@ -79,7 +79,11 @@ static node plus(graph *g, node a, node b) {
 }
 
 static bool is_active(const derivation *d, node n) {
-    return n < d->size && d->active[n];
+    return n >= d->from && n < d->size && d->active[n - d->from];
+}
+
+node *derive_adjoint(const derivation *d, node n) {
+    return &d->adjoint[n - d->from];
 }
 
 bool derive_wanted(const derivation *d, node n) {
@@ -95,7 +99,7 @@ bool derive_wanted(const derivation *d, node n) {
 void derive_contribute(derivation *d, node n, node c, index_set z) {
     if (!derive_wanted(d, n))
         return;
-    node *sum = is_active(d, n) ? &d->adjoint[n] : &d->outside[n];
+    node *sum = is_active(d, n) ? derive_adjoint(d, n) : &node_map_enter(d->outside, n)->value;
     c         = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
     *sum      = *sum ? plus(d->g, *sum, c) : c;
 }
@@ -369,7 +373,7 @@ static void gather_rule(derivation *d, node z, node bar) {
 
 void derive_node(derivation *d, node z) {
     node_op op = graph_view(d->g, z).op;
-    node bar   = d->adjoint[z];
+    node bar   = *derive_adjoint(d, z);
     if (graph_op_is_pointwise(op))
         pointwise_rule(d, z, bar);
     else if (op == NODE_REDUCE)
@@ -394,7 +398,7 @@ static void mark_active(derivation *d, const node *of, size_t count) {
 }
 
 void derive_gradients(graph *g, node loss, const node *of, size_t count, node *gradient) {
-    derivation d = {.g = g, .size = graph_node_count(g) + 1};
+    derivation d = {.g = g, .size = (node)graph_node_count(g) + 1};
     d.adjoint    = derive_allocate(d.size, sizeof *d.adjoint);
     d.active     = derive_allocate(d.size, 1);
     mark_active(&d, of, count);

@@ -3,21 +3,25 @@
 #define ATTNC_DERIVE_INTERNAL_H
 
 #include "derive.h"
+#include "node_map.h"
 
 typedef struct derivation derivation;
 struct derivation {
     graph *g;
-    node *adjoint;   /* node: the sum of contributions so far */
-    uint8_t *active; /* node: adjoints are of use: it leads from a wanted leaf; in a scan's bodies, from its states */
-    size_t size;     /* of both: handles from here on have no adjoint here */
+    node from, size; /* handles below `from` and from `size` on have no adjoint here */
+    node *adjoint;   /* by handle less `from`: the sum of contributions so far */
+    uint8_t
+        *active; /* the same: adjoints are of use: it leads from a wanted leaf; in a scan's bodies, from its states */
     /* A scan's bodies: what is not active there belongs to the derivation outside. Contributions to it are gathered
      * here, because they are made of the states before the step; NULL where nobody wants them. */
     derivation *outer;
-    node *outside;
+    node_map *outside;
 };
 
 void *derive_allocate(size_t count, size_t size);
 
+/* The adjoint of n so far, which has one here; NODE_NONE: nothing yet. */
+node *derive_adjoint(const derivation *d, node n);
 /* Is the adjoint of n of use, here or outside? */
 bool derive_wanted(const derivation *d, node n);
 /* `c` over the free indices of z is a part of the adjoint of n. */

@@ -32,56 +32,72 @@ static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
-static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen, uint8_t *active) {
-    if (seen[n])
-        return active[n];
-    seen[n]     = 1;
-    node_view v = graph_view(g, n);
-    active[n]   = v.op == NODE_PREVIOUS && v.scan_label == label;
+/* Marks what depends on a state of the scan. Nothing below `from` does, nor what is not open. */
+static bool mark_inside(derivation *inner, node n, uint32_t label, uint8_t *seen) {
+    if (n < inner->from || !graph_is_open(inner->g, n))
+        return false;
+    uint8_t *active = &inner->active[n - inner->from];
+    if (seen[n - inner->from])
+        return *active;
+    seen[n - inner->from] = 1;
+    node_view v           = graph_view(inner->g, n);
+    *active               = v.op == NODE_PREVIOUS && v.scan_label == label;
     for (unsigned i = 0; i < v.child_count; i++)
-        active[n] |= mark_inside(g, v.child[i], label, seen, active);
-    return active[n];
+        *active |= mark_inside(inner, v.child[i], label, seen);
+    return *active;
+}
+
+static int compare_keys(const void *a, const void *b) {
+    node x = ((const node_entry *)a)->key, y = ((const node_entry *)b)->key;
+    return (x > y) - (x < y);
 }
 
 /* What the bodies read from outside and the carries, both as seen from outside the scan. */
 static void leave_bodies(backward *b, derivation *inner) {
-    size_t roots = b->states + (inner->outside ? inner->size : 0);
-    node *root   = derive_allocate(roots, sizeof *root);
+    size_t parts      = inner->outside ? inner->outside->count : 0;
+    node *root        = derive_allocate(b->states + parts, sizeof *root);
+    node_entry *entry = parts ? inner->outside->entry : NULL;
+    if (parts)
+        qsort(entry, parts, sizeof *entry, compare_keys);
     memcpy(root, b->carry, b->states * sizeof *root);
-    if (inner->outside)
-        memcpy(root + b->states, inner->outside, inner->size * sizeof *root);
-    rewrite_replace(b->g, b->states, b->leaf, b->before, roots, root);
+    for (size_t i = 0; i < parts; i++)
+        root[b->states + i] = entry[i].value;
+    rewrite_replace(b->g, b->states, b->leaf, b->before, b->states + parts, root);
     memcpy(b->carry, root, b->states * sizeof *root);
-    for (size_t n = roots - b->states; n-- > 1;)
-        if (root[b->states + n])
-            derive_contribute(b->d, (node)n, root[b->states + n], graph_view(b->g, (node)n).free);
+    for (size_t i = parts; i-- > 0;)
+        derive_contribute(b->d, entry[i].key, root[b->states + i], graph_view(b->g, entry[i].key).free);
     free(root);
 }
 
 /* Reverse mode through the bodies with the adjoints `seed` of their results: fills `carry`. What the bodies read from
- * outside gets its contributions only where `keep`. */
+ * outside gets its contributions only where `keep`. Nothing but the bodies is looked at: what depends on the states was
+ * made after them and before the scan. */
 static void through_bodies(backward *b, bool keep) {
-    derivation inner = {.g = b->g, .outer = b->d, .size = b->first};
-    inner.adjoint    = derive_allocate(inner.size, sizeof *inner.adjoint);
-    inner.active     = derive_allocate(inner.size, 1);
-    inner.outside    = keep ? derive_allocate(inner.size, sizeof *inner.outside) : NULL;
-    uint8_t *seen    = derive_allocate(inner.size, 1);
+    node_map outside = {0};
+    derivation inner = {.g = b->g, .outer = b->d, .from = b->leaf[0], .size = b->first};
+    for (unsigned k = 1; k < b->states; k++)
+        inner.from = b->leaf[k] < inner.from ? b->leaf[k] : inner.from;
+    size_t count  = inner.size - inner.from;
+    inner.adjoint = derive_allocate(count, sizeof *inner.adjoint);
+    inner.active  = derive_allocate(count, 1);
+    inner.outside = keep ? &outside : NULL;
+    uint8_t *seen = derive_allocate(count, 1);
     for (unsigned k = 0; k < b->states; k++)
-        mark_inside(b->g, graph_scan_body(b->g, b->first + k), b->label, seen, inner.active);
+        mark_inside(&inner, graph_scan_body(b->g, b->first + k), b->label, seen);
     free(seen);
     for (unsigned k = 0; k < b->states; k++)
         if (b->seed[k])
             derive_contribute(&inner, graph_scan_body(b->g, b->first + k), b->seed[k],
                               graph_view(b->g, b->first + k).free);
-    for (size_t n = inner.size; n-- > 1;)
-        if (inner.adjoint[n])
-            derive_node(&inner, (node)n);
+    for (node n = inner.size; n-- > inner.from;)
+        if (*derive_adjoint(&inner, n))
+            derive_node(&inner, n);
     for (unsigned k = 0; k < b->states; k++)
-        b->carry[k] = inner.adjoint[b->leaf[k]];
+        b->carry[k] = *derive_adjoint(&inner, b->leaf[k]);
     leave_bodies(b, &inner);
     free(inner.adjoint);
     free(inner.active);
-    free(inner.outside);
+    node_map_free(&outside);
 }
 
 static node sum_of(graph *g, node a, node b) {
@@ -190,10 +206,10 @@ void derive_scan(derivation *d, node z) {
     b.carry     = b.next + b.states;
     for (unsigned k = 0; k < b.states; k++) {
         /* nothing stands between the states of a scan: their adjoints are complete together */
-        b.bar[k]                = d->adjoint[b.first + k];
-        d->adjoint[b.first + k] = NODE_NONE;
-        b.leaf[k]               = graph_scan_leaf(g, b.label, k);
-        b.before[k]             = graph_scan_before(g, b.first + k);
+        b.bar[k]                        = *derive_adjoint(d, b.first + k);
+        *derive_adjoint(d, b.first + k) = NODE_NONE;
+        b.leaf[k]                       = graph_scan_leaf(g, b.label, k);
+        b.before[k]                     = graph_scan_before(g, b.first + k);
     }
     derive_steps(&b);
     free(part);
