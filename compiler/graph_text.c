@@ -5,16 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Marks what the outputs reach; children come before parents, except that PREVIOUS stands before its scan. */
+/* Marks what the outputs reach; children come before parents, except that PREVIOUS stands before its scan. A state of a
+ * scan that is read only by the others means something to them, so all states of a scan are marked together. */
 static uint8_t *reachable(const graph *g) {
     uint8_t *mark = graph_grow(NULL, &(size_t){0}, g->node_count, 1);
     memset(mark, 0, g->node_count);
     for (size_t i = 0; i < g->output_count; i++)
         mark[g->output[i]->node] = 1;
-    for (size_t n = g->node_count; n-- > 1;)
-        if (mark[n])
-            for (unsigned i = 0; i < g->node[n].child_count; i++)
-                mark[g->child[g->node[n].first_child + i]] = 1;
+    for (size_t n = g->node_count; n-- > 1;) {
+        if (!mark[n])
+            continue;
+        for (unsigned i = 0; i < g->node[n].child_count; i++)
+            mark[g->child[g->node[n].first_child + i]] = 1;
+        if (g->node[n].op == NODE_SCAN) /* they have the same children */
+            memset(mark + g->scan[g->node[n].label].first, 1, g->scan[g->node[n].label].states);
+    }
     return mark;
 }
 
@@ -37,6 +42,17 @@ static void print_state(const graph *g, const char *what, node_view v, FILE *fil
     fprintf(file, " %s", g->index[v.scan_index].name);
 }
 
+/* In the fewest digits, of nine or more, that read back as the same number. */
+static void print_number(double x, FILE *file) {
+    char text[32];
+    for (int digits = 9; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x)
+            break;
+    }
+    fputs(text, file);
+}
+
 static void print_node(const graph *g, node n, FILE *file) {
     static const char *const type_name[] = {"bool", "int", "float"};
     node_view v                          = graph_view(g, n);
@@ -45,7 +61,7 @@ static void print_node(const graph *g, node n, FILE *file) {
     fprintf(file, "] = ");
     switch (v.op) {
     case NODE_FLOAT:
-        fprintf(file, "%.9g", v.number);
+        print_number(v.number, file);
         break;
     case NODE_INT:
         if (v.type == TYPE_BOOL)

@@ -59,24 +59,28 @@ def sizes_of(text):
     return {name: int(value) for name, value in (pair.split("=") for pair in text.split(","))}
 
 
-for name, (tried, wanted) in MECHANISMS.items():
-    spec = os.path.join(ROOT, "examples", "mechanisms", name + ".att")
-    defines = ["-D", f"std={WIDE['std']}"]
-    for size in tried:
-        with tempfile.TemporaryDirectory() as folder:
-            done = attnc("run", spec, "--size", size, *defines, "--dump-dir", folder)
-            if done.returncode != 0:
-                check(f"{name} {size}", False, done.stderr[:500])
-                continue
-            tensors = {f[:-4]: np.load(os.path.join(folder, f)) for f in os.listdir(folder)}
-        given = sizes_of(size)
-        known = {"nystromformer": {"N": 6}, "hyena": {"N": 2, "K": 4}}.get(name, {})
-        expected = getattr(published, name)(tensors, **{n: given.get(n, known.get(n)) for n in wanted})
-        for output, value in expected.items():
-            error = worst(tensors[output], value)
-            check(f"{name} {output} {size}", error <= 1e-10 and np.max(np.abs(value)) > 1e-3, f"{error:.1e}")
-    done = attnc("check-grad", spec, "--size", tried[-1], *defines)
-    check(f"{name} gradients against finite differences", done.returncode == 0, (done.stdout.splitlines() or [done.stderr])[-1])
+def compare():
+    for name, (tried, wanted) in MECHANISMS.items():
+        spec = os.path.join(ROOT, "examples", "mechanisms", name + ".att")
+        defines = ["-D", f"std={WIDE['std']}"]
+        for size in tried:
+            with tempfile.TemporaryDirectory() as folder:
+                done = attnc("run", spec, "--size", size, *defines, "--dump-dir", folder)
+                if done.returncode != 0:
+                    check(f"{name} {size}", False, done.stderr[:500])
+                    continue
+                tensors = {f[:-4]: np.load(os.path.join(folder, f)) for f in os.listdir(folder)}
+            given = sizes_of(size)
+            known = {"nystromformer": {"N": 6}, "hyena": {"N": 2, "K": 4}}.get(name, {})
+            expected = getattr(published, name)(tensors, **{n: given.get(n, known.get(n)) for n in wanted})
+            for output, value in expected.items():
+                error = worst(tensors[output], value)
+                check(f"{name} {output} {size}", error <= 1e-10 and np.max(np.abs(value)) > 1e-3, f"{error:.1e}")
+        done = attnc("check-grad", spec, "--size", tried[-1], *defines)
+        check(f"{name} gradients against finite differences", done.returncode == 0, (done.stdout.splitlines() or [done.stderr])[-1])
 
-print(f"\n{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed != 0)
+
+if __name__ == "__main__":
+    compare()
+    print(f"\n{passed} passed, {failed} failed, 0 skipped")
+    sys.exit(failed != 0)
