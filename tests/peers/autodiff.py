@@ -87,7 +87,6 @@ def torch_results(graph, arrays, seed):
         elif graph.node[n].type == "float":
             weight = torch.from_numpy(arrays["cotangent." + name])
             loss = loss + (value * weight).sum()
-            result["gradient.cotangent." + name] = result[name]
     parts = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True) if loss.requires_grad else [None] * len(leaves)
     for (name, leaf), part in zip(leaves.items(), parts):
         result["gradient." + name] = (torch.zeros_like(leaf) if part is None else part).detach().numpy()
@@ -96,7 +95,7 @@ def torch_results(graph, arrays, seed):
 
 def errors(arrays, expected):
     """The error of every output and gradient."""
-    finite = [np.max(np.abs(a), initial=0) for name, a in expected.items() if name.startswith("gradient.") and not name.startswith("gradient.cotangent.")]
+    finite = [np.max(np.abs(a), initial=0) for name, a in expected.items() if name.startswith("gradient.")]
     largest = max((x for x in finite if np.isfinite(x)), default=0)
     for name in arrays:
         if name not in expected and not name.startswith("gradient."):
