@@ -9,6 +9,7 @@
 #include "interpret.h"
 #include "npy.h"
 #include "report.h"
+#include "sizes.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +28,7 @@ typedef struct settings {
     size_t binding_count;
     uint64_t seed;
     double tolerance;
-    bool backward, machine, compare, training;
+    bool backward, machine, compare, training, every_element;
     bool report, json, verbose; /* report_run */
     const char *variable;
     char *const *specs;
@@ -53,6 +54,7 @@ static const char help[] =
     "      --machine          run: machine code in float32 instead of the float64 interpreter\n"
     "      --compare          run: both, and their largest relative difference\n"
     "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
+    "      --elements=all     check-grad: every element, not only some of a large tensor\n"
     "      --library=DIR      look for includes here too\n"
     "      --json             messages as JSON on standard output; with --report the report\n"
     "      --verbose          report: a block for each variant\n"
@@ -96,6 +98,7 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         MACHINE,
         COMPARE,
         TOLERANCE,
+        ELEMENTS,
         LIBRARY,
         REPORT,
         JSON,
@@ -104,27 +107,15 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         HELP,
         VERSION
     };
-    static const struct option options[] = {{"output", 1, NULL, 'o'},
-                                            {"variant", 1, NULL, VARIANT},
-                                            {"define", 1, NULL, 'D'},
-                                            {"size", 1, NULL, SIZE},
-                                            {"backward", 0, NULL, BACKWARD},
-                                            {"training", 0, NULL, TRAINING},
-                                            {"dump", 1, NULL, DUMP},
-                                            {"seed", 1, NULL, SEED},
-                                            {"dump-dir", 1, NULL, DUMP_DIR},
-                                            {"machine", 0, NULL, MACHINE},
-                                            {"compare", 0, NULL, COMPARE},
-                                            {"tolerance", 1, NULL, TOLERANCE},
-                                            {"library", 1, NULL, LIBRARY},
-                                            {"report", 0, NULL, REPORT},
-                                            {"json", 0, NULL, JSON},
-                                            {"verbose", 0, NULL, VERBOSE},
-                                            {"in", 1, NULL, IN},
-                                            {"help", 0, NULL, HELP},
-                                            {"version", 0, NULL, VERSION},
-                                            {NULL, 0, NULL, 0}};
-    opterr                               = 0;
+    static const struct option options[] = {
+        {"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},   {"define", 1, NULL, 'D'},
+        {"size", 1, NULL, SIZE},         {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
+        {"dump", 1, NULL, DUMP},         {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR},
+        {"machine", 0, NULL, MACHINE},   {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE},
+        {"elements", 1, NULL, ELEMENTS}, {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},
+        {"json", 0, NULL, JSON},         {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},
+        {"help", 0, NULL, HELP},         {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+    opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
         switch (c) {
@@ -167,6 +158,11 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             if (end == optarg || *end || !(s->tolerance > 0))
                 return usage("--tolerance needs a positive number, not", optarg);
             break;
+        case ELEMENTS:
+            if (strcmp(optarg, "all") != 0)
+                return usage("--elements knows all, not", optarg);
+            s->every_element = true;
+            break;
         case LIBRARY:
             s->library = optarg;
             break;
@@ -205,6 +201,8 @@ static int parse_arguments(settings *s, int argc, char **argv) {
     s->spec_count = (size_t)(rest > 0 ? rest : 0);
     if (s->report && s->command != COMPILE)
         return usage("--report goes without", s->command == RUN ? "run" : "check-grad");
+    if (s->every_element && s->command != CHECK_GRAD)
+        return usage("--elements goes with check-grad", NULL);
     if (!s->report && (s->verbose || s->variable))
         return usage(s->verbose ? "--verbose goes" : "--in goes", "with --report");
     if (rest < 1 || (rest != 1 && !s->report))
@@ -400,13 +398,30 @@ static int run(settings *s, graph *g) {
     return status;
 }
 
+/* Small sizes for those that the caller does not give, at which check-grad takes seconds; says which. */
+static void choose_sizes(settings *s, const spec *mechanism, elaboration *how) {
+    binding chosen[SIZES];
+    size_t count = gradcheck_sizes(mechanism, how, chosen);
+    if (count > MAX_BINDINGS - s->binding_count)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        printf("%s%s=%.0f", i ? "," : "at ", chosen[i].name, chosen[i].value);
+        s->bindings[s->binding_count++] = (binding){strdup(chosen[i].name), chosen[i].value};
+    }
+    if (count)
+        puts(" (--size sets others)");
+    how->binding_count = s->binding_count;
+}
+
 static int check_gradients(settings *s, graph *g) {
-    double **value   = make_values(g, s->seed), worst;
-    double tolerance = s->tolerance > 0 ? s->tolerance : 1e-6;
-    gradcheck_run(g, (const double *const *)value, s->seed, stdout, &worst);
+    double **value            = make_values(g, s->seed);
+    gradcheck_options options = {.tolerance = s->tolerance > 0 ? s->tolerance : 1e-6,
+                                 .elements  = s->every_element ? GRADCHECK_ALL_ELEMENTS : GRADCHECK_SOME_ELEMENTS};
+    gradcheck_result result;
+    gradcheck_run(g, g, (const double *const *)value, s->seed, &options, stdout, &result);
     free_values(g, value);
-    printf("worst %.2e, tolerance %.0e\n", worst, tolerance);
-    return worst <= tolerance ? EXIT_DONE : EXIT_INPUT;
+    printf("worst %.2e, tolerance %.0e\n", result.worst, options.tolerance);
+    return result.verdict == GRADCHECK_AGREES ? EXIT_DONE : EXIT_INPUT;
 }
 
 static int compile(settings *s, graph *g, const char *name, const char *comment) {
@@ -458,7 +473,9 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
                        .binding_count = s->binding_count,
                        .training      = s->training,
                        .origins       = &places};
-    bool right      = elaborate_mechanism(g, mechanism, &how, d);
+    if (s->command == CHECK_GRAD)
+        choose_sizes(s, mechanism, &how);
+    bool right = elaborate_mechanism(g, mechanism, &how, d);
     if (right)
         causality_warn(g, mechanism, &how, d);
     elaborate_origins_free(&places);

@@ -49,6 +49,7 @@ done
 run "grammar summary" /usr/bin/env PATH="/usr/bin:$PATH" python3 docs/grammar.py --check
 run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/run.py
 run "published mechanisms" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/examples.py
+run "gradients" bash tests/test_gradients.sh
 run "PyTorch autodiff" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/peers/autodiff.py # ATTNC_PYTHON: one that has torch
 run "bad input" bash tests/test_bad_input.sh
 run "spec files" bash tests/test_spec_files.sh
