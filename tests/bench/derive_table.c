@@ -19,9 +19,7 @@
 #include "gradcheck.h"
 #include "rewrite.h"
 #include "sizes.h"
-#ifdef ATTNC_HAS_SIMPLIFY
 #include "simplify.h"
-#endif
 
 #include <stdlib.h>
 #include <string.h>
@@ -253,11 +251,8 @@ static void add_variant(table *t, const spec *s, const char *variant, bool simpl
         fail("cannot elaborate", spec_path(s));
     add_backward(g, s);
     growth w = find_growth(g, s, &how);
-#ifdef ATTNC_HAS_SIMPLIFY
     if (simplify)
         simplify_outputs(g, NULL);
-#endif
-    (void)simplify;
     measure forward = measure_outputs(g, &w);
     forget_forward(g, &w);
     measure backward = measure_outputs(g, &w);
@@ -323,12 +318,10 @@ int main(int argc, char **argv) {
         add_spec(&plain, argv[i], false);
     print_table(&plain, "As derived:");
     free(plain.line);
-#ifdef ATTNC_HAS_SIMPLIFY
     table simple = {0};
     for (int i = 1; i < argc; i++)
         add_spec(&simple, argv[i], true);
     print_table(&simple, "\nSimplified:");
     free(simple.line);
-#endif
     return 0;
 }

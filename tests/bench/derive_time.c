@@ -9,9 +9,7 @@
  * of the processor: there is one thread, and what else runs on the machine counts less. */
 #include "derive.h"
 #include "elaborate.h"
-#ifdef ATTNC_HAS_SIMPLIFY
 #include "simplify.h"
-#endif
 
 #include <glob.h>
 #include <stdlib.h>
@@ -102,9 +100,7 @@ static void make_step(const specs *of, const spec *mechanism, const char *varian
     graph_drop_outputs(g, OUTPUT_GRADIENT);
     derive_forget_stops(g);
     double forgotten = now();
-#ifdef ATTNC_HAS_SIMPLIFY
     simplify_outputs(g, NULL);
-#endif
     double simplified    = now();
     time[ELABORATION]    = elaborated - start;
     time[DERIVATION]     = derived - elaborated;
