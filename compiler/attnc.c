@@ -4,11 +4,14 @@
 #include "derive.h"
 #include "draw.h"
 #include "elaborate.h"
+#include "explain.h"
 #include "gradcheck.h"
 #include "initialise.h"
 #include "interpret.h"
 #include "npy.h"
+#include "orphan.h"
 #include "report.h"
+#include "simplify.h"
 #include "sizes.h"
 
 #include <errno.h>
@@ -28,7 +31,8 @@ typedef struct settings {
     size_t binding_count;
     uint64_t seed;
     double tolerance;
-    bool backward, machine, compare, training, every_element;
+    bool backward, machine, compare, training, explain, every_element;
+    simplify_options simplify;
     bool report, json, verbose; /* report_run */
     const char *variable;
     char *const *specs;
@@ -49,6 +53,8 @@ static const char help[] =
     "      --backward         the gradients too\n"
     "      --training         with dropout\n"
     "      --dump=STAGE,...   print ast, graph, grad, schedule or llvm\n"
+    "      --explain          with --dump=graph or grad: why each line is there\n"
+    "      --without=RULE,... leave out rules of simplification, or all\n"
     "      --seed=N           of inputs and initial values, default 1\n"
     "      --dump-dir=DIR     run: write every tensor and output as DIR/NAME.npy\n"
     "      --machine          run: machine code in float32 instead of the float64 interpreter\n"
@@ -86,6 +92,31 @@ static bool add_bindings(settings *s, const char *text) {
     return ok;
 }
 
+/* The rules of --without. */
+static int add_without(settings *s, const char *text) {
+    for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        size_t length = strcspn(at, ",");
+        reason rule   = reason_find_rewrite(at, length);
+        if (rule != REASONS) {
+            s->simplify.without |= (uint64_t)1 << rule;
+        } else if (length == 3 && strncmp(at, "all", 3) == 0) {
+            for (int why = REASON_SPEC + 1; why < REASON_REWRITES; why++)
+                s->simplify.without |= (uint64_t)1 << why;
+        } else {
+            char known[1024] = "--without knows all";
+            for (int why = REASON_SPEC + 1; why < REASON_REWRITES; why++) {
+                strncat(known, ", ", sizeof known - strlen(known) - 1);
+                strncat(known, reason_name((reason)why), sizeof known - strlen(known) - 1);
+            }
+            char wrong[64];
+            snprintf(wrong, sizeof wrong, "`%.*s`", (int)(length < 40 ? length : 40), at);
+            strncat(known, "; not", sizeof known - strlen(known) - 1);
+            return usage(known, wrong);
+        }
+    }
+    return EXIT_DONE;
+}
+
 static int parse_arguments(settings *s, int argc, char **argv) {
     enum {
         VARIANT = 256,
@@ -93,6 +124,8 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         BACKWARD,
         TRAINING,
         DUMP,
+        EXPLAIN,
+        WITHOUT,
         SEED,
         DUMP_DIR,
         MACHINE,
@@ -110,11 +143,12 @@ static int parse_arguments(settings *s, int argc, char **argv) {
     static const struct option options[] = {
         {"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},   {"define", 1, NULL, 'D'},
         {"size", 1, NULL, SIZE},         {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
-        {"dump", 1, NULL, DUMP},         {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR},
-        {"machine", 0, NULL, MACHINE},   {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE},
-        {"elements", 1, NULL, ELEMENTS}, {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},
-        {"json", 0, NULL, JSON},         {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},
-        {"help", 0, NULL, HELP},         {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+        {"dump", 1, NULL, DUMP},         {"explain", 0, NULL, EXPLAIN},   {"without", 1, NULL, WITHOUT},
+        {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
+        {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE}, {"elements", 1, NULL, ELEMENTS},
+        {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},     {"json", 0, NULL, JSON},
+        {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},             {"help", 0, NULL, HELP},
+        {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
@@ -138,6 +172,13 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             break;
         case DUMP:
             s->dump = optarg;
+            break;
+        case EXPLAIN:
+            s->explain = true;
+            break;
+        case WITHOUT:
+            if (add_without(s, optarg))
+                return EXIT_USAGE;
             break;
         case SEED:
             s->seed = strtoull(optarg, &end, 10);
@@ -234,6 +275,20 @@ static bool known_stages(const settings *s, const char **unknown) {
         }
     }
     return true;
+}
+
+static void print_graph(const settings *s, const graph *g) {
+    if (s->explain)
+        explain_print(g, stdout);
+    else
+        graph_print(g, stdout);
+}
+
+/* STOPs are forgotten by now. */
+static void simplify(settings *s, graph *g) {
+    (void)s;
+    (void)g;
+    /* simplify_outputs(g, &s->simplify); */
 }
 
 /* Random values for every tensor; freed by free_values. */
@@ -457,6 +512,31 @@ static int compile(settings *s, graph *g, const char *name, const char *comment)
     return usage("-o takes a name ending in .o, .so, .ll, .s, .svg or .dot, not", s->output);
 }
 
+/* The graph as it is computed: with gradients where they are wanted, and simplified. False after an error. */
+static bool complete(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
+    bool backward = s->backward || s->command == CHECK_GRAD || wants(s, "grad");
+    bool picture  = s->output && draw_is_picture(s->output);
+    if (picture && !backward)
+        return true; /* it shows the definitions as they stand */
+    if (backward && !gradcheck_add_backward(g)) {
+        diagnostics_file_error(d, s->spec_path, NULL, "the spec has no real-valued output to differentiate");
+        return false;
+    }
+    uint8_t *known = calloc((size_t)graph_tensor_count(g) + 1, 1);
+    if (!known) {
+        fputs("attnc: out of memory\n", stderr);
+        exit(EXIT_ENVIRONMENT);
+    }
+    orphan_warn(g, mechanism, known, d);
+    if (s->command != CHECK_GRAD) { /* which holds STOPs at their values */
+        derive_forget_stops(g);
+        simplify(s, g);
+        orphan_warn(g, mechanism, known, d);
+    }
+    free(known);
+    return true;
+}
+
 static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     char error[256];
     if (spec_get_kind(mechanism) != SPEC_MECHANISM) {
@@ -482,17 +562,11 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     if (!right)
         return EXIT_INPUT;
     if (wants(s, "graph"))
-        graph_print(g, stdout);
-    if (s->backward || s->command == CHECK_GRAD || wants(s, "grad")) {
-        if (!gradcheck_add_backward(g)) {
-            diagnostics_file_error(d, s->spec_path, NULL, "the spec has no real-valued output to differentiate");
-            return EXIT_INPUT;
-        }
-        if (s->command != CHECK_GRAD)
-            derive_forget_stops(g);
-        if (wants(s, "grad"))
-            graph_print(g, stdout);
-    }
+        print_graph(s, g);
+    if (!complete(s, mechanism, g, d))
+        return EXIT_INPUT;
+    if (wants(s, "grad"))
+        print_graph(s, g);
     if (!graph_verify(g, error, sizeof error)) {
         fprintf(stderr, "attnc: the graph of %s is inconsistent, which is an error of the compiler: %s\n", s->spec_path,
                 error);
@@ -531,6 +605,8 @@ int main(int argc, char **argv) {
     const char *unknown = NULL;
     if (!known_stages(&s, &unknown))
         return usage("--dump knows ast, graph, grad, schedule and llvm, not", unknown);
+    if (s.explain && !wants(&s, "graph") && !wants(&s, "grad"))
+        return usage("--explain goes with --dump=graph or --dump=grad", NULL);
     if (s.report)
         return report(&s);
     if (s.json && (s.dump || s.command != COMPILE))

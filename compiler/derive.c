@@ -17,6 +17,12 @@ void *derive_allocate(size_t count, size_t size) {
     return memory;
 }
 
+void derive_because(derivation *d, reason why, node about) {
+    d->why   = why;
+    d->about = about;
+    graph_because(d->g, (uint16_t)why, about);
+}
+
 static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
@@ -99,9 +105,13 @@ bool derive_wanted(const derivation *d, node n) {
 void derive_contribute(derivation *d, node n, node c, index_set z) {
     if (!derive_wanted(d, n))
         return;
-    node *sum = is_active(d, n) ? derive_adjoint(d, n) : &node_map_enter(d->outside, n)->value;
-    c         = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
-    *sum      = *sum ? plus(d->g, *sum, c) : c;
+    bool here = is_active(d, n);
+    node *sum = here ? derive_adjoint(d, n) : &node_map_enter(d->outside, n)->value;
+    graph_because(d->g, here ? DERIVE_repeat : DERIVE_outside, n);
+    c = graph_reduce(d->g, REDUCE_SUM, z & ~graph_view(d->g, n).free, NODE_NONE, c);
+    graph_because(d->g, DERIVE_accumulate, n);
+    *sum = *sum ? plus(d->g, *sum, c) : c;
+    derive_because(d, d->why, d->about);
 }
 
 /* bar op other, a product or a quotient. Where bar is 0 by a condition the other must not matter, even if it is
@@ -138,12 +148,23 @@ static node unary(graph *g, node_op op, node a) {
     return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
 }
 
+/* REASON_SPEC: the rule makes no nodes, or there is none. */
+static reason reason_of(node_op op) {
+    static const reason of[NODE_REDUCE] = {
+        [NODE_SUB] = DERIVE_sub,      [NODE_NEG] = DERIVE_neg,     [NODE_MUL] = DERIVE_mul,   [NODE_DIV] = DERIVE_div,
+        [NODE_MINIMUM] = DERIVE_min,  [NODE_MAXIMUM] = DERIVE_max, [NODE_POW] = DERIVE_pow,   [NODE_EXP] = DERIVE_exp,
+        [NODE_LOG] = DERIVE_log,      [NODE_LOG1P] = DERIVE_log1p, [NODE_SQRT] = DERIVE_sqrt, [NODE_SIN] = DERIVE_sin,
+        [NODE_COS] = DERIVE_cos,      [NODE_TANH] = DERIVE_tanh,   [NODE_ERF] = DERIVE_erf,   [NODE_ABS] = DERIVE_abs,
+        [NODE_SELECT] = DERIVE_select};
+    return of[op];
+}
+
 static void pointwise_rule(derivation *d, node z, node bar) {
     graph *g       = d->g;
     node_view v    = graph_view(g, z);
     index_set free = v.free;
     node a = v.child[0], b = v.child_count > 1 ? v.child[1] : NODE_NONE, c = v.child_count > 2 ? v.child[2] : NODE_NONE;
-    node one = graph_float(g, 1);
+    derive_because(d, reason_of(v.op), z);
     switch (v.op) {
     case NODE_ADD:
         derive_contribute(d, a, bar, free);
@@ -176,7 +197,9 @@ static void pointwise_rule(derivation *d, node z, node bar) {
     case NODE_POW:
         if (derive_wanted(d, a))
             derive_contribute(
-                d, a, times(g, bar, graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, one), NODE_NONE))),
+                d, a,
+                times(g, bar,
+                      graph_mul(g, b, graph_pointwise(g, NODE_POW, a, graph_sub(g, b, graph_float(g, 1)), NODE_NONE))),
                 free);
         if (derive_wanted(d, b))
             derive_contribute(d, b, times(g, bar, graph_mul(g, z, unary(g, NODE_LOG, a))), free);
@@ -188,7 +211,7 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         derive_contribute(d, a, divided(g, bar, a), free);
         break;
     case NODE_LOG1P:
-        derive_contribute(d, a, divided(g, bar, graph_add(g, one, a)), free);
+        derive_contribute(d, a, divided(g, bar, graph_add(g, graph_float(g, 1), a)), free);
         break;
     case NODE_SQRT:
         derive_contribute(d, a, divided(g, bar, graph_mul(g, graph_float(g, 2), z)), free);
@@ -200,7 +223,7 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         derive_contribute(d, a, negated(g, times(g, bar, unary(g, NODE_SIN, a))), free);
         break;
     case NODE_TANH:
-        derive_contribute(d, a, times(g, bar, graph_sub(g, one, square(g, z))), free);
+        derive_contribute(d, a, times(g, bar, graph_sub(g, graph_float(g, 1), square(g, z))), free);
         break;
     case NODE_ERF: /* 2/sqrt(pi) exp(-a^2) */
         derive_contribute(
@@ -246,11 +269,14 @@ static void reduce_rule(derivation *d, node z, node bar) {
     node domain = v.child[0], body = v.child[1];
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
+        derive_because(d, DERIVE_sum, z);
         derive_contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
     } else if (v.reduction == REDUCE_PRODUCT) {
+        derive_because(d, DERIVE_product, z);
         node part = times(g, bar, derive_other_factors(g, z));
         derive_contribute(d, body, graph_select(g, domain, part, zero(g)), over);
     } else if (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN) {
+        derive_because(d, DERIVE_extreme, z);
         /* equal extremes share the derivative */
         node hit   = graph_and(g, domain, graph_pointwise(g, NODE_EQUAL, body, z, NODE_NONE));
         node count = graph_reduce(g, REDUCE_SUM, vars, NODE_NONE, graph_select(g, hit, graph_float(g, 1), zero(g)));
@@ -312,6 +338,7 @@ static void gather_rule(derivation *d, node z, node bar) {
     node body   = v.child[0];
     if (!derive_wanted(d, body))
         return;
+    derive_because(d, DERIVE_gather, z);
     unsigned count = v.child_count - 1;
     index_id at[GRAPH_INDICES];
     node e[GRAPH_INDICES];
@@ -360,13 +387,18 @@ static void gather_rule(derivation *d, node z, node bar) {
         }
         if (solved)
             continue;
+        bool scatter = graph_view(g, e[k]).free & readers;
+        derive_because(d, scatter ? DERIVE_scatter : DERIVE_gather, z);
         node equal = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, at[k]), e[k], NODE_NONE);
-        if (graph_view(g, e[k]).free & readers)
+        if (scatter)
             condition = graph_and(g, condition, equal);
         else
             guard = graph_and(g, guard, equal);
     }
+    derive_because(d, DERIVE_gather, z);
     bar = graph_select(g, guard, bar, zero(g));
+    if (!graph_is_constant(g, condition, NULL))
+        derive_because(d, DERIVE_scatter, z);
     bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
     derive_contribute(d, body, bar, body_free);
 }
@@ -402,23 +434,29 @@ void derive_gradients(graph *g, node loss, const node *of, size_t count, node *g
     d.adjoint    = derive_allocate(d.size, sizeof *d.adjoint);
     d.active     = derive_allocate(d.size, 1);
     mark_active(&d, of, count);
+    derive_because(&d, DERIVE_loss, loss);
     d.adjoint[loss] = graph_float(g, 1);
     for (size_t n = loss + 1; n-- > 1;)
         if (d.adjoint[n] && d.active[n])
             derive_node(&d, (node)n);
-    for (size_t k = 0; k < count; k++)
+    for (size_t k = 0; k < count; k++) {
+        derive_because(&d, DERIVE_none, of[k]);
         gradient[k] = d.adjoint[of[k]] ? d.adjoint[of[k]] : zero(g);
+    }
+    derive_because(&d, REASON_SPEC, NODE_NONE);
     free(d.adjoint);
     free(d.active);
 }
 
 node derive_total_loss(graph *g) {
     node total = NODE_NONE;
+    graph_because(g, DERIVE_losses, NODE_NONE);
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         const output *o = graph_output(g, i);
         if (o->kind == OUTPUT_LOSS)
             total = total ? graph_add(g, total, o->node) : o->node;
     }
+    graph_because(g, REASON_SPEC, NODE_NONE);
     return total;
 }
 

@@ -4,6 +4,7 @@
 
 #include "derive.h"
 #include "node_map.h"
+#include "reasons.h"
 
 typedef struct derivation derivation;
 struct derivation {
@@ -16,12 +17,18 @@ struct derivation {
      * here, because they are made of the states before the step; NULL where nobody wants them. */
     derivation *outer;
     node_map *outside;
+    reason why; /* of the nodes that are being made; see derive_because */
+    node about;
 };
 
 void *derive_allocate(size_t count, size_t size);
 
 /* The adjoint of n so far, which has one here; NODE_NONE: nothing yet. */
 node *derive_adjoint(const derivation *d, node n);
+/* From here on nodes are made by the rule `why`, applied to `about`. What accumulates contributions has reasons of its
+ * own. */
+void derive_because(derivation *d, reason why, node about);
+
 /* Is the adjoint of n of use, here or outside? */
 bool derive_wanted(const derivation *d, node n);
 /* `c` over the free indices of z is a part of the adjoint of n. */

@@ -114,6 +114,7 @@ static void make_next(backward *b, const bool *chosen) {
             continue;
         if (!label)
             label = graph_new_scan(b->g);
+        derive_because(b->d, DERIVE_carry, b->first + k);
         index_set state = graph_view(b->g, b->leaf[k]).free & ~bit(b->over);
         b->next[k]      = graph_scan_state(b->g, label, number++, b->over, !b->reverse, state, TYPE_FLOAT);
     }
@@ -128,8 +129,10 @@ static void find_carries(backward *b) {
     for (bool done = false; !done;) {
         bool more = false, fewer = false;
         make_next(b, chosen);
-        for (unsigned k = 0; k < b->states; k++)
+        for (unsigned k = 0; k < b->states; k++) {
+            derive_because(b->d, DERIVE_total, b->first + k);
             b->seed[k] = sum_of(b->g, b->bar[k], b->next[k]);
+        }
         through_bodies(b, false);
         for (unsigned k = 0; k < b->states; k++) {
             more |= b->carry[k] && !chosen[k];
@@ -148,6 +151,7 @@ static void close_carries(backward *b) {
     node *part = derive_allocate(4 * (size_t)b->states, sizeof *part), *previous = part, *init = part + b->states,
          *body = init + b->states, *scan = body + b->states;
     unsigned count = 0;
+    derive_because(b->d, DERIVE_carry, b->first);
     for (unsigned k = 0; k < b->states; k++)
         if (b->next[k]) {
             previous[count] = b->next[k];
@@ -172,13 +176,16 @@ static void derive_steps(backward *b) {
         close_carries(b);
         memcpy(carried, b->carry, b->states * sizeof *carried);
     }
-    for (unsigned k = 0; k < b->states; k++)
+    for (unsigned k = 0; k < b->states; k++) {
+        derive_because(b->d, DERIVE_total, b->first + k);
         b->seed[k] = sum_of(g, b->bar[k], carried[k] ? graph_scan_before(g, carried[k]) : NODE_NONE);
+    }
     through_bodies(b, true);
     node at = graph_int(g, b->reverse ? graph_index_extent(g, b->over) - 1 : 0);
     for (unsigned k = 0; k < b->states; k++) {
         node init       = graph_scan_init(g, b->first + k);
         index_set state = graph_view(g, b->leaf[k]).free & ~whole;
+        derive_because(b->d, DERIVE_initial, b->first + k);
         if (single && b->carry[k]) /* the state before the only step is the initial one */
             derive_contribute(b->d, init, b->carry[k], state | whole);
         else if (carried[k] && derive_wanted(b->d, init))
@@ -206,6 +213,7 @@ void derive_scan(derivation *d, node z) {
     b.carry     = b.next + b.states;
     for (unsigned k = 0; k < b.states; k++) {
         /* nothing stands between the states of a scan: their adjoints are complete together */
+        derive_because(d, DERIVE_before, b.first + k);
         b.bar[k]                        = *derive_adjoint(d, b.first + k);
         *derive_adjoint(d, b.first + k) = NODE_NONE;
         b.leaf[k]                       = graph_scan_leaf(g, b.label, k);

@@ -3,6 +3,7 @@
 #include "enough.h"
 #include "gradcheck_internal.h"
 #include "philox.h"
+#include "reasons.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,6 +16,7 @@ static const double LEAST_SIZE = 0.25;
 bool gradcheck_add_backward(graph *g) {
     uint32_t outputs = graph_output_count(g), tensors = graph_tensor_count(g);
     node loss = NODE_NONE;
+    graph_because(g, DERIVE_cotangent, NODE_NONE);
     for (uint32_t i = 0; i < outputs; i++) {
         output o = *graph_output(g, i);
         if (o.kind != OUTPUT_VALUE || graph_view(g, o.node).type != TYPE_FLOAT)
@@ -30,6 +32,7 @@ bool gradcheck_add_backward(graph *g) {
         node part   = graph_reduce(g, REDUCE_SUM, all, NODE_NONE, graph_mul(g, o.node, weight));
         loss        = loss ? graph_add(g, loss, part) : part;
     }
+    graph_because(g, REASON_SPEC, NODE_NONE);
     if (!loss)
         return false;
     graph_add_output(g, &(output){.name = "cotangent", .kind = OUTPUT_LOSS, .node = loss});
@@ -160,7 +163,7 @@ static void print_numbers(FILE *file, const finding *f) {
 }
 
 /* Why nothing was compared. */
-static const char *const reason[] = {
+static const char *const verdict_text[] = {
     [GRADCHECK_UNCERTAIN]  = "the finite differences are too inexact",
     [GRADCHECK_KINK]       = "a kink",
     [GRADCHECK_JUMP]       = "the outputs jump, because a selection changes",
@@ -175,7 +178,7 @@ static void print_verdict(FILE *file, const finding *f, const char *element) {
     if (v != GRADCHECK_AGREES && f->element >= 0)
         fprintf(file, " at %s", element);
     if (v != GRADCHECK_AGREES && v != GRADCHECK_DIFFERS)
-        fprintf(file, ": %s", reason[v]);
+        fprintf(file, ": %s", verdict_text[v]);
     if (v == GRADCHECK_KINK)
         fprintf(file, ", with slopes %.6g and %.6g", f->d.below, f->d.above);
     fputc('\n', file);

@@ -219,5 +219,8 @@ bool graph_verify(const graph *g, char *error, size_t size);
 
 /* The text form, one line a node, reachable from the outputs only. */
 void graph_print(const graph *g, FILE *file);
+/* The same, where `comment` prints the line of each node and what it has to add, without the line's end. */
+typedef void graph_comment(void *context, node n, const char *line, FILE *file);
+void graph_print_commented(const graph *g, FILE *file, graph_comment *comment, void *context);
 
 #endif

@@ -108,12 +108,26 @@ static void print_node(const graph *g, node n, FILE *file) {
         for (unsigned i = 0; i < v.child_count; i++)
             fprintf(file, "%s%%%u", i ? ", " : " ", v.child[i]);
     }
+}
+
+static void print_line(const graph *g, node n, FILE *file, graph_comment *comment, void *context) {
+    char *line  = NULL;
+    size_t size = 0;
+    FILE *text  = comment ? open_memstream(&line, &size) : NULL;
+    print_node(g, n, text ? text : file);
+    if (text && fclose(text) == 0 && line)
+        comment(context, n, line, file);
     fputc('\n', file);
+    free(line);
 }
 
 static const char *const output_kind_name[] = {"output", "loss", "gradient", "update"};
 
 void graph_print(const graph *g, FILE *file) {
+    graph_print_commented(g, file, NULL, NULL);
+}
+
+void graph_print_commented(const graph *g, FILE *file, graph_comment *comment, void *context) {
     uint8_t *mark = reachable(g);
     fputs("index", file);
     index_set used = 0;
@@ -126,7 +140,7 @@ void graph_print(const graph *g, FILE *file) {
     fputc('\n', file);
     for (size_t n = 1; n < g->node_count; n++)
         if (mark[n])
-            print_node(g, (node)n, file);
+            print_line(g, (node)n, file, comment, context);
     for (size_t i = 0; i < g->output_count; i++) {
         const output *o = g->output[i];
         fprintf(file, "%s %s[", output_kind_name[o->kind], o->name);

@@ -3,6 +3,7 @@
 
 #include "enough.h"
 #include "node_map.h"
+#include "reasons.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ typedef struct rewriting {
 } rewriting;
 
 static void end(rewriting *r) {
+    graph_because(r->g, REASON_SPEC, NODE_NONE);
     node_map_free(&r->result);
     free(r->touched);
     free(r->order);
@@ -99,6 +101,13 @@ static void become(rewriting *r, node n, node result) {
     node_map_enter(&r->result, n)->value = result;
 }
 
+/* What is made now is made for the reason that n was made for; of the spec's n it is n. */
+static void because_of(rewriting *r, node n) {
+    node about;
+    reason why = (reason)graph_reason(r->g, n, &about);
+    graph_because(r->g, (uint16_t)why, why == REASON_SPEC && !about ? n : about);
+}
+
 static node rewrite(rewriting *r, node n);
 
 static void rewrite_scan(rewriting *r, node n) {
@@ -111,6 +120,7 @@ static void rewrite_scan(rewriting *r, node n) {
     for (unsigned k = 0; k < states; k++) {
         node leaf   = graph_scan_leaf(g, old, k);
         node_view p = graph_view(g, leaf);
+        because_of(r, leaf);
         previous[k] =
             graph_scan_state(g, label, k, v.scan_index, v.reverse, p.free & ~((index_set)1 << v.scan_index), p.type);
         become(r, leaf, previous[k]);
@@ -120,6 +130,7 @@ static void rewrite_scan(rewriting *r, node n) {
         init[k]   = rewrite(r, graph_scan_init(g, here));
         body[k]   = rewrite(r, graph_scan_body(g, here));
     }
+    because_of(r, n);
     graph_scan_group(g, states, previous, init, body, scan);
     for (unsigned k = 0; k < states; k++)
         become(r, graph_scan_node(g, old, k), scan[k]);
@@ -133,6 +144,7 @@ static node rebuild(rewriting *r, node n) {
     for (unsigned i = 0; i < v.child_count; i++)
         child[i] = rewrite(r, graph_view(g, n).child[i]);
     v = graph_view(g, n); /* building may have moved its children */
+    because_of(r, n);
     switch (v.op) {
     case NODE_STOP:
         return r->stops ? child[0] : graph_pointwise(g, NODE_STOP, child[0], NODE_NONE, NODE_NONE);

@@ -1,4 +1,6 @@
-/* Rebuilding expressions: the utility of passes that change some nodes and keep the rest. */
+/* Rebuilding expressions: the utility of passes that change some nodes and keep the rest. A node that is rebuilt keeps
+ * its reason (graph_because) and what that is about; of one that the spec says, `about` is the node that it was. Nodes
+ * made afterwards are the spec's until graph_because says otherwise. */
 #ifndef ATTNC_REWRITE_H
 #define ATTNC_REWRITE_H
 

@@ -3,6 +3,7 @@
 #include "compile.h"
 #include "derive.h"
 #include "initialise.h"
+#include "orphan.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -53,8 +54,10 @@ static bool make_step(training *t, const training_request *r, diagnostics *d, ch
         return false;
     }
     if (!derive_parameter_gradients(g, &orphan)) {
-        snprintf(error, size, "%s: no path leads from parameter `%s` to a loss", spec_path(r->mechanism),
-                 graph_tensor(g, orphan)->name);
+        char why[ORPHAN_TEXT];
+        orphan_explain(g, orphan, why, sizeof why);
+        snprintf(error, size, "%s: the gradient of parameter `%s` is 0: %s", spec_path(r->mechanism),
+                 graph_tensor(g, orphan)->name, why);
         return false;
     }
     elaboration optimizer = r->optimizer_how;
