@@ -439,10 +439,8 @@ void derive_gradients(graph *g, node loss, const node *of, size_t count, node *g
     for (size_t n = loss + 1; n-- > 1;)
         if (d.adjoint[n] && d.active[n])
             derive_node(&d, (node)n);
-    for (size_t k = 0; k < count; k++) {
-        derive_because(&d, DERIVE_none, of[k]);
+    for (size_t k = 0; k < count; k++)
         gradient[k] = d.adjoint[of[k]] ? d.adjoint[of[k]] : zero(g);
-    }
     derive_because(&d, REASON_SPEC, NODE_NONE);
     free(d.adjoint);
     free(d.active);
@@ -450,13 +448,11 @@ void derive_gradients(graph *g, node loss, const node *of, size_t count, node *g
 
 node derive_total_loss(graph *g) {
     node total = NODE_NONE;
-    graph_because(g, DERIVE_losses, NODE_NONE);
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         const output *o = graph_output(g, i);
         if (o->kind == OUTPUT_LOSS)
             total = total ? graph_add(g, total, o->node) : o->node;
     }
-    graph_because(g, REASON_SPEC, NODE_NONE);
     return total;
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_COLUMNS = 56, RULE_COLUMNS = 32, COMMENT = 1024 };
+enum { LINE_COLUMNS = 52, RULE_COLUMNS = 26, COMMENT = 1024 };
 
 typedef struct explanation {
     const graph *g;
@@ -114,20 +114,23 @@ static void add_rules(const explanation *e, node n, char *text) {
     }
 }
 
-/* A node of the spec. One that was rebuilt, or that no definition contains any more, belongs where it was. */
+/* A node of the spec. One that was rebuilt belongs where it was; one that no definition contains, because it was made
+ * on the way to one, where its operands do. */
 static void add_place(const explanation *e, node n, char *text) {
     static const char *const kind[] = {"input", "parameter", "state"};
     node_view v                     = graph_view(e->g, n);
-    node was;
-    graph_reason(e->g, n, &was);
+    node in;
+    graph_reason(e->g, n, &in);
+    for (unsigned i = 0; i < v.child_count && !(in && definition(e, in)); i++)
+        in = v.child[i];
     if (v.op == NODE_TENSOR)
         append(text, "%s", kind[graph_tensor(e->g, v.tensor)->kind]);
     else if (e->name[n])
         append(text, "%s", e->name[n]);
     else if (definition(e, n))
         append(text, "in %s", definition(e, n));
-    else if (was && definition(e, was))
-        append(text, "in %s", definition(e, was));
+    else if (in && definition(e, in))
+        append(text, "in %s", definition(e, in));
     else
         append(text, "%s", reason_text(REASON_SPEC));
 }
