@@ -149,6 +149,37 @@ output ψ[τ,δ] = if μ[τ] < ∞ then μ[τ] + β₁[δ] else -∞
 S
 check "Greek letters compile" 0 '' "$bin/attnc" greek.att --backward -o greek.so
 check "Greek letters are computed" 0 '' "$bin/attnc" run greek.att --backward --compare
+# a parameter without a gradient, and why lines are there
+cat >orphan.att <<'S'
+mechanism m "a parameter that is not learnt"
+size T = 3
+index t:T
+input x[t]
+param W[t], V[t]
+output y[t] = x[t] * V[t] + stop(W[t])
+S
+cat >golden <<'S'
+orphan.att:5:7: warning: the gradient of parameter `W` is 0: it acts only through `stop`, which has no derivative
+    param W[t], V[t]
+          ^
+S
+for mode in "--backward" "--dump=grad"; do
+    timeout 20 "$bin/attnc" orphan.att $mode >out 2>err && cmp -s golden err
+    count $? "a parameter without a gradient, $mode: $(cat err)"
+done
+timeout 20 "$bin/attnc" check-grad orphan.att >out 2>err && cmp -s golden err
+count $? "a parameter without a gradient, check-grad: $(cat err)"
+check "no gradient is wanted" 0 '' "$bin/attnc" orphan.att
+timeout 20 "$bin/attnc" good.att --dump=graph --explain >out 2>err && [ "$(tail -n +2 out)" = '%2 : float[t] = tensor x  # input
+output y[t] = %2' ]
+count $? "--explain of a graph: $(cat out err)"
+check "--explain alone" 2 '^attnc: --explain goes with --dump=graph or --dump=grad ' "$bin/attnc" good.att --explain
+check "--explain of no graph" 2 '^attnc: --explain goes with ' "$bin/attnc" good.att --explain --dump=ast,llvm
+check "--explain of one of two" 0 '' "$bin/attnc" good.att --explain --dump=ast,grad
+check "--without" 0 '' "$bin/attnc" good.att --without=cancel,common_factor --without=all
+check "--without of what is no rule" 2 '^attnc: --without knows all, common_factor, .*cancel, .*; not `cancels` ' "$bin/attnc" good.att --without=cancel,cancels
+check "--without of nothing" 2 '; not `` ' "$bin/attnc" good.att --without=
+
 # what a spec requires, at its own sizes, at the caller's and in a variant
 printf 'mechanism m "tree"\nsize T = 8, N = 3\nindex t:T\ninput x[t]\nvariant low { N = 2 }\nrequire 2 ^ N >= T "deep enough"\noutput y[t] = x[t]\n' >tree.att
 check "what is required holds" 0 '' "$bin/attnc" tree.att

@@ -184,9 +184,32 @@ static void training_learns(void **state) {
     spec_free(optimizer);
 }
 
+/* A mechanism with a parameter that cannot be learnt is not trained. */
+static void orphan_is_an_error(void **state) {
+    (void)state;
+    static const char text[] = "mechanism m \"m\" size B = 1, T = 2, D = 2 index b:B t:T d:D input x[b,t,d] param W[d] "
+                               "output y[b,t,d] = x[b,t,d] * stop(W[d])";
+    diagnostics d            = {.stream = stderr};
+    spec *mechanism          = spec_read_text("m.att", text, strlen(text), NULL, &d);
+    spec *model = read_spec("model/lm"), *optimizer = read_spec("optimizer/adamw");
+    binding size[]           = {{"B", 2}, {"T", 4}, {"D", 8}, {"L", 2}, {"V", 8}};
+    training_request request = {.mechanism = mechanism,
+                                .model     = model,
+                                .optimizer = optimizer,
+                                .model_how = {.bindings = size, .binding_count = 5}};
+    char error[512];
+    assert_null(training_new(&request, &d, error, sizeof error));
+    assert_string_equal(error,
+                        "m.att: the gradient of parameter `layer0.attention.W` is 0: it acts only through `stop`, "
+                        "which has no derivative");
+    spec_free(mechanism);
+    spec_free(model);
+    spec_free(optimizer);
+}
+
 int main(void) {
     enum { COUNT = sizeof subjects / sizeof *subjects };
-    struct CMUnitTest tests[2 * COUNT];
+    struct CMUnitTest tests[2 * COUNT + 1];
     static char names[2 * COUNT][64];
     for (size_t i = 0; i < COUNT; i++) {
         const char *name = subjects[i].variant ? subjects[i].variant : subjects[i].spec;
@@ -195,5 +218,6 @@ int main(void) {
         tests[2 * i] = (struct CMUnitTest){names[2 * i], machine_equals_interpreter, NULL, NULL, (void *)&subjects[i]};
         tests[2 * i + 1] = (struct CMUnitTest){names[2 * i + 1], training_learns, NULL, NULL, (void *)&subjects[i]};
     }
+    tests[2 * COUNT] = (struct CMUnitTest){"orphan_is_an_error", orphan_is_an_error, NULL, NULL, NULL};
     return cmocka_run_group_tests_name("training step", tests, NULL, NULL);
 }
