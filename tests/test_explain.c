@@ -32,6 +32,7 @@ static graph *gradients(spec *s, diagnostics *d) {
     node total = derive_total_loss(g), about;
     for (size_t n = forward + 1; n <= graph_node_count(g); n++) /* what is the spec's was made again in a scan */
         assert_true(graph_reason(g, (node)n, &about) != REASON_SPEC || about || n == total);
+    assert_int_equal(graph_reason(g, graph_float(g, 98765.5), NULL), REASON_SPEC); /* from now on */
     derive_forget_stops(g);
     spec_free(s);
     return g;
@@ -197,14 +198,18 @@ static void every_rule(void **state) {
     assert_int_equal(missing, 0);
 }
 
+static node add_input(graph *g, const char *name, index_id t) {
+    tensor v = {.name = (char *)name, .type = TYPE_FLOAT, .rank = 1, .index = {t}};
+    return graph_tensor(g, graph_add_tensor(g, &v))->node;
+}
+
 /* Rules applied to what other rules made. */
 static void chains(void **state) {
     (void)state;
     graph *g   = graph_new();
     index_id t = graph_index(g, "t", 4);
-    node x =
-        graph_tensor(g, graph_add_tensor(g, &(tensor){.name = "x", .type = TYPE_FLOAT, .rank = 1, .index = {t}}))->node;
-    node n = graph_pointwise(g, NODE_EXP, x, NODE_NONE, NODE_NONE);
+    node x     = add_input(g, "x", t);
+    node n     = graph_pointwise(g, NODE_EXP, x, NODE_NONE, NODE_NONE);
     graph_name_node(g, n, "p");
     static const reason why[] = {DERIVE_exp,      REWRITE_cancel, REWRITE_cancel,       REWRITE_common_factor,
                                  REWRITE_domains, REWRITE_powers, REWRITE_exponentials, REWRITE_one_point};
@@ -230,16 +235,30 @@ static void chains(void **state) {
     free(text);
 }
 
+/* What a rule was applied to is gone, but it is known where it was. */
+static void gone(void **state) {
+    (void)state;
+    graph *g   = graph_new();
+    index_id t = graph_index(g, "t", 4);
+    node x     = add_input(g, "x", t);
+    node part  = graph_pointwise(g, NODE_SIN, x, NODE_NONE, NODE_NONE);
+    graph_name_node(g, graph_pointwise(g, NODE_EXP, part, NODE_NONE, NODE_NONE), "p");
+    graph_because(g, REWRITE_powers, part);
+    node n = graph_pointwise(g, NODE_COS, x, NODE_NONE, NODE_NONE);
+    graph_add_output(g, &(output){.name = "y", .kind = OUTPUT_VALUE, .rank = 1, .index = {t}, .node = n});
+    char *text = explained(g);
+    assert_non_null(strstr(text, "# powers in p  "));
+    free(text);
+}
+
 /* What is rebuilt keeps its reason, and of the spec's it is known what it was. */
 static void rebuilding(void **state) {
     (void)state;
     graph *g   = graph_new();
     index_id t = graph_index(g, "t", 4);
-    node x =
-        graph_tensor(g, graph_add_tensor(g, &(tensor){.name = "x", .type = TYPE_FLOAT, .rank = 1, .index = {t}}))->node;
-    node y =
-        graph_tensor(g, graph_add_tensor(g, &(tensor){.name = "y", .type = TYPE_FLOAT, .rank = 1, .index = {t}}))->node;
-    node from = graph_pointwise(g, NODE_SIN, x, NODE_NONE, NODE_NONE), root[2], about;
+    node x     = add_input(g, "x", t);
+    node y     = add_input(g, "y", t);
+    node from  = graph_pointwise(g, NODE_SIN, x, NODE_NONE, NODE_NONE), root[2], about;
     graph_because(g, DERIVE_exp, from);
     root[0] = graph_mul(g, from, from);
     root[1] = graph_pointwise(g, NODE_COS, graph_pointwise(g, NODE_SIN, x, NODE_NONE, NODE_NONE), NODE_NONE, NODE_NONE);
@@ -252,15 +271,24 @@ static void rebuilding(void **state) {
     assert_int_equal(about, from);
     assert_int_equal(graph_reason(g, graph_float(g, 12345), &about), REASON_SPEC);
     assert_int_equal(about, NODE_NONE);
+    graph_because(g, DERIVE_carry, from);
+    node before = graph_previous(g, t, true, 0, TYPE_FLOAT);
+    graph_because(g, DERIVE_total, from);
+    root[0] = graph_scan(g, before, graph_float(g, 0), graph_add(g, before, x));
+    rewrite_replace(g, 1, &x, &y, 1, root);
+    assert_int_equal(graph_reason(g, root[0], &about), DERIVE_total);
+    assert_int_equal(about, from);
+    node leaf = graph_scan_leaf(g, graph_view(g, root[0]).scan_label, 0);
+    assert_true(leaf != before);
+    assert_int_equal(graph_reason(g, leaf, &about), DERIVE_carry);
+    assert_int_equal(about, from);
     graph_free(g);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention),
-        cmocka_unit_test(every_rule),
-        cmocka_unit_test(chains),
-        cmocka_unit_test(rebuilding),
+        cmocka_unit_test(attention), cmocka_unit_test(every_rule), cmocka_unit_test(chains),
+        cmocka_unit_test(gone),      cmocka_unit_test(rebuilding),
     };
     return cmocka_run_group_tests_name("explain", tests, NULL, NULL);
 }
