@@ -188,8 +188,9 @@ static const char *const kinds[] = {
     "loss l = sum[t](exp(w[t,min(t, D-1)] * v[0]) + w[3,1] * w[t,0])",
     "h[t] = tanh(h[t-1] * w[t,0]) + x[t,0] from v[0] loss l = sum[t](h[t] * h[t] * w[t,1])",
     "h[t] = sin(h[t+1] * w[t,0]) + v[1] from v[0] loss l = h[0] * w[0,0]",
-    "p[t,d] = 0.5 * p[t-1,d] * w[t,d] + q[t-1] from v[d] q[t] = tanh(q[t-1] * v[0] + sum[d](p[t-1,d] * x[t,d])) from 1 "
-    "loss l = sum[t,d](p[t,d] * p[t,d]) + q[T-1]",
+    ("p[t,d] = 0.5 * p[t-1,d] * w[t,d] + q[t-1] from v[d] q[t] = tanh(q[t-1] * v[0] + sum[d](p[t-1,d] * x[t,d])) from "
+     "1 "
+     "loss l = sum[t,d](p[t,d] * p[t,d]) + q[T-1]"),
     "loss l = sum[t](let z[n:6] = z[n-1] - (z[n-1] * z[n-1] - w[t,0]) / (2 * z[n-1]) from 1.0 in z[5] * v[0])",
     "loss l = sum[t](sum[s where topk[s](w[s,0] * w[t,1], 2)](w[s,0] * w[s,0] * w[t,0]) * v[0])",
     "loss l = sum[t,d](dropout(w[t,d] * w[t,d], 0.4) * v[d])",
