@@ -140,16 +140,30 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         HELP,
         VERSION
     };
-    static const struct option options[] = {
-        {"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},   {"define", 1, NULL, 'D'},
-        {"size", 1, NULL, SIZE},         {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
-        {"dump", 1, NULL, DUMP},         {"explain", 0, NULL, EXPLAIN},   {"without", 1, NULL, WITHOUT},
-        {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
-        {"compare", 0, NULL, COMPARE},   {"tolerance", 1, NULL, TOLERANCE}, {"elements", 1, NULL, ELEMENTS},
-        {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},     {"json", 0, NULL, JSON},
-        {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},             {"help", 0, NULL, HELP},
-        {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
-    opterr = 0;
+    static const struct option options[] = {{"output", 1, NULL, 'o'},
+                                            {"variant", 1, NULL, VARIANT},
+                                            {"define", 1, NULL, 'D'},
+                                            {"size", 1, NULL, SIZE},
+                                            {"backward", 0, NULL, BACKWARD},
+                                            {"training", 0, NULL, TRAINING},
+                                            {"dump", 1, NULL, DUMP},
+                                            {"explain", 0, NULL, EXPLAIN},
+                                            {"without", 1, NULL, WITHOUT},
+                                            {"seed", 1, NULL, SEED},
+                                            {"dump-dir", 1, NULL, DUMP_DIR},
+                                            {"machine", 0, NULL, MACHINE},
+                                            {"compare", 0, NULL, COMPARE},
+                                            {"tolerance", 1, NULL, TOLERANCE},
+                                            {"elements", 1, NULL, ELEMENTS},
+                                            {"library", 1, NULL, LIBRARY},
+                                            {"report", 0, NULL, REPORT},
+                                            {"json", 0, NULL, JSON},
+                                            {"verbose", 0, NULL, VERBOSE},
+                                            {"in", 1, NULL, IN},
+                                            {"help", 0, NULL, HELP},
+                                            {"version", 0, NULL, VERSION},
+                                            {NULL, 0, NULL, 0}};
+    opterr                               = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
         switch (c) {
@@ -285,11 +299,6 @@ static void print_graph(const settings *s, const graph *g) {
 }
 
 /* STOPs are forgotten by now. */
-static void simplify(settings *s, graph *g) {
-    (void)s;
-    (void)g;
-    /* simplify_outputs(g, &s->simplify); */
-}
 
 /* Random values for every tensor; freed by free_values. */
 static double **make_values(const graph *g, uint64_t seed) {
@@ -468,13 +477,22 @@ static void choose_sizes(settings *s, const spec *mechanism, elaboration *how) {
     how->binding_count = s->binding_count;
 }
 
-static int check_gradients(settings *s, graph *g) {
+/* Differences are taken of the graph with its STOPs; the gradients checked are those that are compiled: simplified. */
+static int check_gradients(settings *s, const spec *mechanism, const elaboration *how, graph *g, diagnostics *d) {
+    graph *derived = graph_new();
+    if (!elaborate_mechanism(derived, mechanism, how, d) || !gradcheck_add_backward(derived)) {
+        graph_free(derived);
+        return EXIT_INPUT;
+    }
+    derive_forget_stops(derived);
+    simplify_outputs(derived, &s->simplify);
     double **value            = make_values(g, s->seed);
     gradcheck_options options = {.tolerance = s->tolerance > 0 ? s->tolerance : 1e-6,
                                  .elements  = s->every_element ? GRADCHECK_ALL_ELEMENTS : GRADCHECK_SOME_ELEMENTS};
     gradcheck_result result;
-    gradcheck_run(g, g, (const double *const *)value, s->seed, &options, stdout, &result);
+    gradcheck_run(g, derived, (const double *const *)value, s->seed, &options, stdout, &result);
     free_values(g, value);
+    graph_free(derived);
     printf("worst %.2e, tolerance %.0e\n", result.worst, options.tolerance);
     return result.verdict == GRADCHECK_AGREES ? EXIT_DONE : EXIT_INPUT;
 }
@@ -530,7 +548,7 @@ static bool complete(settings *s, const spec *mechanism, graph *g, diagnostics *
     orphan_warn(g, mechanism, known, d);
     if (s->command != CHECK_GRAD) { /* which holds STOPs at their values */
         derive_forget_stops(g);
-        simplify(s, g);
+        simplify_outputs(g, &s->simplify);
         orphan_warn(g, mechanism, known, d);
     }
     free(known);
@@ -559,6 +577,7 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     if (right)
         causality_warn(g, mechanism, &how, d);
     elaborate_origins_free(&places);
+    how.origins = NULL;
     if (!right)
         return EXIT_INPUT;
     if (wants(s, "graph"))
@@ -575,7 +594,7 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     if (s->command == RUN)
         return run(s, g);
     if (s->command == CHECK_GRAD)
-        return check_gradients(s, g);
+        return check_gradients(s, mechanism, &how, g, d);
     return compile(s, g, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
 }
 

@@ -178,7 +178,7 @@ node graph_intern(graph *g, const node_proto *p) {
                      .vars        = p->vars,
                      .free        = p->free,
                      .payload     = p->payload};
-    r.open = p->open || p->op == NODE_PREVIOUS;
+    r.open        = p->open || p->op == NODE_PREVIOUS;
     for (unsigned i = 0; i < p->child_count && p->op != NODE_SCAN; i++)
         r.open |= g->node[p->child[i]].open;
     if (p->child_count)

@@ -91,9 +91,9 @@ int64_t graph_space(const graph *g, index_set set); /* product of the extents, s
 void graph_name_node(graph *g, node n, const char *name); /* copies */
 const char *graph_node_name(const graph *g, node n);
 
-/* Why nodes exist. From this call until the next, new nodes are made for the reason `why`, a number that reasons.h gives
- * a meaning, because of the node `about` (NODE_NONE: of none). A node keeps the reason it was first made for; what a spec
- * says has the reason 0. */
+/* Why nodes exist. From this call until the next, new nodes are made for the reason `why`, a number that reasons.h
+ * gives a meaning, because of the node `about` (NODE_NONE: of none). A node keeps the reason it was first made for;
+ * what a spec says has the reason 0. */
 void graph_because(graph *g, uint16_t why, node about);
 uint16_t graph_reason(const graph *g, node n, node *about); /* about may be NULL */
 

@@ -4,6 +4,7 @@
 #include "derive.h"
 #include "initialise.h"
 #include "orphan.h"
+#include "simplify.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static bool make_step(training *t, const training_request *r, diagnostics *d, ch
     /* gradients were only needed to write the updates */
     graph_drop_outputs(g, OUTPUT_GRADIENT);
     derive_forget_stops(g);
+    simplify_outputs(g, NULL);
     return true;
 }
 
@@ -139,8 +141,10 @@ training *training_new(const training_request *request, diagnostics *d, char *er
     bool ok         = make_step(t, request, d, error, size);
     ok              = ok && (elaborate(t->evaluation.g, request, false, d) ||
                 (snprintf(error, size, "the evaluation cannot be made"), false));
-    if (ok)
+    if (ok) {
         derive_forget_stops(t->evaluation.g);
+        simplify_outputs(t->evaluation.g, NULL);
+    }
     ok = ok && find_inputs(t, error, size) && compile_program(&t->step, error, size) &&
          compile_program(&t->evaluation, error, size);
     t->compile_seconds = omp_get_wtime() - start;

@@ -60,7 +60,7 @@ static char *messages_of(const char *text, size_t size, bool *read) {
     spec *s       = spec_read_text(path, text, size, NULL, &d);
     graph *g      = graph_new();
     *read         = s != NULL;
-    bool ok = s && elaborate_mechanism(g, s, &(elaboration){0}, &d);
+    bool ok       = s && elaborate_mechanism(g, s, &(elaboration){0}, &d);
     assert_int_equal(ok, d.errors == 0);
     graph_free(g);
     spec_free(s);

@@ -18,8 +18,8 @@
 #include "enough.h"
 #include "gradcheck.h"
 #include "rewrite.h"
-#include "sizes.h"
 #include "simplify.h"
+#include "sizes.h"
 
 #include <stdlib.h>
 #include <string.h>

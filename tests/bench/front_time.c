@@ -4,8 +4,8 @@
  *     front_time [RUNS]
  *
  * Prints the CPU, and for both the median of RUNS runs (11), the fastest and the slowest, and the parts of the median
- * run: reading (scanner, parser, includes), elaboration, verification of the graph. Times are of the processor: there is
- * one thread, and what else runs on the machine counts less. */
+ * run: reading (scanner, parser, includes), elaboration, verification of the graph. Times are of the processor: there
+ * is one thread, and what else runs on the machine counts less. */
 #include "elaborate.h"
 
 #include <dirent.h>
