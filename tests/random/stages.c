@@ -1,0 +1,383 @@
+#include "stages.h"
+
+#include "derive.h"
+#include "elaborate.h"
+#include "gradcheck.h"
+#include "interpret.h"
+#include "simplify.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRAWS = 4 };
+
+static void *need(void *memory) {
+    if (!memory) {
+        fputs("test_random: out of memory\n", stderr);
+        exit(3);
+    }
+    return memory;
+}
+
+static bool fail(stages *r, stage at, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(r->message, sizeof r->message, format, arguments);
+    va_end(arguments);
+    r->failed = at;
+    return false;
+}
+
+/* Values of tensors */
+
+static double **values_of(const random_spec *s, const graph *g, uint64_t draw, double nudge) {
+    double **value = need(calloc(graph_tensor_count(g) + 1, sizeof *value));
+    for (uint32_t k = 0; k < graph_tensor_count(g); k++) {
+        const tensor *t = graph_tensor(g, k);
+        value[k]        = need(calloc((size_t)t->elements, sizeof **value));
+        for (int64_t i = 0; i < t->elements; i++) {
+            int64_t limit = t->type == TYPE_INT ? t->below : 0;
+            value[k][i]   = random_spec_value(s, t->name, limit, draw, (uint64_t)i);
+            if (!limit)
+                value[k][i] *= 1 + nudge * random_spec_value(s, t->name, 0, draw + 101, (uint64_t)i);
+        }
+    }
+    return value;
+}
+
+static void free_values(const graph *g, double **value) {
+    for (uint32_t k = 0; k < graph_tensor_count(g); k++)
+        free(value[k]);
+    free(value);
+}
+
+/* What is in the graph */
+
+static void note_scan(const graph *g, node_view v, stages *r) {
+    uint8_t *depends = need(calloc(graph_node_count(g) + 1, 1));
+    r->coupled |= v.child_count > 2;
+    r->backwards |= v.reverse;
+    for (node n = 1; n <= graph_node_count(g); n++) {
+        node_view w = graph_view(g, n);
+        depends[n]  = w.op == NODE_PREVIOUS && w.scan_label == v.scan_label;
+        for (unsigned i = 0; i < w.child_count; i++)
+            depends[n] |= depends[w.child[i]];
+        if (!depends[n] || (w.op == NODE_SCAN && w.scan_label == v.scan_label))
+            depends[n] = 0;
+        r->in_scan |= depends[n] && w.op == NODE_REDUCE;
+        r->nested |= depends[n] && w.op == NODE_SCAN;
+    }
+    free(depends);
+}
+
+static void note_kinds(const graph *g, stages *r) {
+    uint8_t *reached = need(calloc(graph_node_count(g) + 1, 1));
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        reached[graph_output(g, i)->node] = 1;
+    for (node n = (node)graph_node_count(g); n > 0; n--) {
+        node_view v = graph_view(g, n);
+        if (!reached[n])
+            continue;
+        r->kind[v.op] = true;
+        if (v.op == NODE_REDUCE)
+            r->reduction[v.reduction] = true;
+        if (v.op == NODE_SCAN && v.scan_state == 0)
+            note_scan(g, v, r);
+        for (unsigned i = 0; i < v.child_count; i++)
+            reached[v.child[i]] = 1;
+    }
+    free(reached);
+}
+
+/* Graphs */
+
+static graph *elaborated(const spec *parsed, bool training, diagnostics *d) {
+    graph *g = graph_new();
+    if (elaborate_mechanism(g, parsed, &(elaboration){.training = training}, d))
+        return g;
+    graph_free(g);
+    return NULL;
+}
+
+static bool verified(const graph *g, stages *r, const char *what) {
+    char error[512];
+    return graph_verify(g, error, sizeof error) || fail(r, STAGE_VERIFY, "%s: %s", what, error);
+}
+
+/* Instead of the loss and its gradients, the sum of the squares of these and the gradients of that. Returns false where
+ * there are none. */
+static bool add_second(graph *g) {
+    enum { MOST = 64 };
+    node loss = NODE_NONE, of[MOST], gradient[MOST];
+    output copy[MOST];
+    size_t count = 0;
+    for (uint32_t i = 0; i < graph_output_count(g) && count < MOST; i++) {
+        const output *o = graph_output(g, i);
+        if (o->kind != OUTPUT_GRADIENT)
+            continue;
+        index_set all = 0;
+        for (unsigned k = 0; k < o->rank; k++)
+            all |= (index_set)1 << o->index[k];
+        node part   = graph_reduce(g, REDUCE_SUM, all, NODE_NONE, graph_mul(g, o->node, o->node));
+        loss        = loss ? graph_add(g, loss, part) : part;
+        copy[count] = *o;
+        of[count++] = graph_tensor(g, o->tensor)->node;
+    }
+    if (count == 0 || graph_is_constant(g, loss, NULL))
+        return false;
+    derive_gradients(g, loss, of, count, gradient);
+    graph_drop_outputs(g, OUTPUT_LOSS);
+    graph_drop_outputs(g, OUTPUT_GRADIENT);
+    graph_add_output(g, &(output){.name = "squares", .kind = OUTPUT_LOSS, .node = loss});
+    for (size_t k = 0; k < count; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "second.%zu", k);
+        copy[k].name = name;
+        copy[k].node = gradient[k];
+        graph_add_output(g, &copy[k]);
+    }
+    return true;
+}
+
+/* Everything that is derived, from the text. NULL where there is nothing to derive. */
+static graph *derived(const spec *parsed, bool training, bool second, diagnostics *d) {
+    graph *g = elaborated(parsed, training, d);
+    if (g && gradcheck_add_backward(g) && (!second || add_second(g)))
+        return g;
+    graph_free(g);
+    return NULL;
+}
+
+/* Gradients against finite differences */
+
+static bool finite_outputs(interpretation *run, const graph *g, bool gradients) {
+    for (uint32_t i = 0; i < graph_output_count(g); i++) {
+        const output *o = graph_output(g, i);
+        if ((o->kind == OUTPUT_GRADIENT) != gradients)
+            continue;
+        const double *x = interpret_output(run, i);
+        for (int64_t k = 0; k < o->elements; k++)
+            if (!isfinite(x[k]))
+                return false;
+    }
+    return true;
+}
+
+/* A step across a kink can spoil a difference at some values of the inputs; a wrong derivative disagrees at all. */
+static bool gradients_agree(const random_spec *s, const graph *g, stage at, stages *r) {
+    bool undefined    = false;
+    unsigned compared = 0;
+    double worst      = 0;
+    char *table       = NULL;
+    size_t size       = 0;
+    for (unsigned draw = 0; draw < DRAWS; draw++) {
+        double **value      = values_of(s, g, draw, 0);
+        interpretation *run = interpret_new(g, (const double *const *)value, 1);
+        bool values = finite_outputs(run, g, false), gradients = values && finite_outputs(run, g, true);
+        interpret_free(run);
+        free(table);
+        table      = NULL;
+        FILE *file = need(open_memstream(&table, &size));
+        worst      = NAN;
+        if (gradients)
+            gradcheck_run(g, (const double *const *)value, 1, file, &worst);
+        fclose(file);
+        free_values(g, value);
+        undefined |= values && !gradients;
+        compared |= !isnan(worst);
+        if (worst < 1e-6)
+            break;
+    }
+    if (at == STAGE_GRADIENT)
+        r->gradient = worst < 1e-6 ? GRADIENT_COMPARED : undefined ? GRADIENT_UNDEFINED : GRADIENT_INFINITE;
+    bool ok = worst < 1e-6 || compared + 1 < DRAWS || random_spec_is_wild(s);
+    if (!ok)
+        fail(r, at, "derived gradients disagree with finite differences at %u sets of values, at the last:\n%s",
+             compared, table);
+    free(table);
+    return ok;
+}
+
+/* Simplification */
+
+#ifdef ATTNC_SIMPLIFY /* until compiler/simplify.c is there */
+
+enum { NUDGES = 3 };
+
+/* The outputs of a run, one after the other. */
+static double *results_of(const random_spec *s, const graph *g, double nudge) {
+    size_t count = 0, at = 0;
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        count += (size_t)graph_output(g, i)->elements;
+    double **value      = values_of(s, g, 0, nudge);
+    double *all         = need(calloc(count + 1, sizeof *all));
+    interpretation *run = interpret_new(g, (const double *const *)value, 1);
+    for (uint32_t i = 0; i < graph_output_count(g); i++) {
+        size_t size = (size_t)graph_output(g, i)->elements;
+        memcpy(all + at, interpret_output(run, i), size * sizeof *all);
+        at += size;
+    }
+    interpret_free(run);
+    free_values(g, value);
+    return all;
+}
+
+static double largest_of(const double *x, int64_t count) {
+    double largest = 0;
+    for (int64_t k = 0; k < count; k++)
+        if (isfinite(x[k]))
+            largest = fmax(largest, fabs(x[k]));
+    return largest;
+}
+
+/* By how much each element moves when the inputs move by about their last digits. */
+static double *conditioning(const random_spec *s, const graph *g, const double *wanted, size_t count) {
+    double *moves = need(calloc(count + 1, sizeof *moves));
+    for (unsigned trial = 1; trial <= NUDGES; trial++) {
+        double *there = results_of(s, g, trial * 1e-13);
+        for (size_t k = 0; k < count; k++)
+            moves[k] = isfinite(there[k]) ? fmax(moves[k], fabs(there[k] - wanted[k])) : INFINITY;
+        free(there);
+    }
+    return moves;
+}
+
+/* Where the unsimplified outputs are finite the simplified ones are the same, but for rounding, of which as much is
+ * allowed as the conditioning of the spec makes of a change in the inputs' last digits. */
+static bool results_agree(const random_spec *s, const graph *plain, const graph *simple, const double *wanted,
+                          const char *without, stages *r) {
+    double *have = results_of(s, simple, 0), *moves = NULL;
+    double most  = 1;
+    size_t count = 0, at = 0;
+    bool ok = true;
+    for (uint32_t i = 0; i < graph_output_count(plain); i++)
+        count += (size_t)graph_output(plain, i)->elements;
+    most = fmax(most, largest_of(wanted, (int64_t)count));
+    for (uint32_t i = 0; i < graph_output_count(plain) && ok; i++) {
+        const output *o = graph_output(plain, i);
+        double allowed  = 1e-9 * largest_of(wanted + at, o->elements) + 1e-12 * most;
+        for (int64_t k = 0; k < o->elements && ok; k++, at++) {
+            if (!isfinite(wanted[at]) || fabs(have[at] - wanted[at]) <= allowed)
+                continue;
+            moves = moves ? moves : conditioning(s, plain, wanted, count);
+            ok    = isfinite(have[at]) ? fabs(have[at] - wanted[at]) <= allowed + 1e4 * moves[at] : isinf(moves[at]);
+            r->tolerated += ok;
+            if (!ok)
+                fail(r, STAGE_SIMPLIFY, "%s[%lld] is %.17g, simplified %.17g%s%s", o->name, (long long)k, wanted[at],
+                     have[at], without[0] ? ", without " : "", without);
+        }
+    }
+    free(have);
+    free(moves);
+    return ok;
+}
+
+/* All rewrites, then each of r->without left out. */
+static bool check_simplified(const random_spec *s, const spec *parsed, bool training, bool second, stages *r,
+                             diagnostics *d) {
+    graph *plain = derived(parsed, training, second, d);
+    if (!plain)
+        return true;
+    derive_forget_stops(plain);
+    double *wanted = results_of(s, plain, 0);
+    bool ok        = true;
+    for (unsigned why = 0; why < REASON_REWRITES && ok; why++) {
+        if (why > 0 && !(r->without >> why & 1))
+            continue;
+        const char *without = why ? reason_name((reason)why) : "";
+        graph *simple       = derived(parsed, training, second, d);
+        derive_forget_stops(simple);
+        simplify_outputs(simple, &(simplify_options){.without = why ? (uint64_t)1 << why : 0});
+        ok = verified(simple, r, "simplified") && results_agree(s, plain, simple, wanted, without, r);
+        graph_free(simple);
+    }
+    free(wanted);
+    graph_free(plain);
+    return ok;
+}
+
+#else
+
+static bool check_simplified(const random_spec *s, const spec *parsed, bool training, bool second, stages *r,
+                             diagnostics *d) {
+    (void)s, (void)parsed, (void)training, (void)second, (void)r, (void)d;
+    return true;
+}
+
+#endif
+
+/* All stages */
+
+static bool check_derived(const random_spec *s, const spec *parsed, bool training, bool second, stages *r,
+                          diagnostics *d) {
+    graph *g = derived(parsed, training, second, d);
+    bool ok  = true;
+    if (g)
+        ok = verified(g, r, second ? "second gradients" : "gradients") &&
+             gradients_agree(s, g, second ? STAGE_SECOND : STAGE_GRADIENT, r);
+    r->ran_second |= g && second;
+    graph_free(g);
+    return ok;
+}
+
+static bool check_all(const random_spec *s, const spec *parsed, bool training, stages *r, diagnostics *d) {
+    graph *g = parsed ? elaborated(parsed, training, d) : NULL;
+    if (!g)
+        return fail(r, STAGE_ELABORATE, "not accepted");
+    bool ok = verified(g, r, "elaborated");
+    note_kinds(g, r);
+    graph_free(g);
+    return ok && check_derived(s, parsed, training, false, r, d) &&
+           (!r->second || check_derived(s, parsed, training, true, r, d)) &&
+           check_simplified(s, parsed, training, false, r, d) &&
+           (!r->second || check_simplified(s, parsed, training, true, r, d));
+}
+
+void stages_run(const random_spec *s, stages *r) {
+    char *text = random_spec_text(s), *said = NULL;
+    size_t size   = 0;
+    diagnostics d = {.stream = need(open_memstream(&said, &size))};
+    spec *parsed  = spec_read_text("random.att", text, strlen(text), TEST_SOURCE_DIR "/specs", &d);
+    r->failed     = STAGE_NONE;
+    r->message[0] = 0;
+    bool ok       = check_all(s, parsed, false, r, &d);
+    if (ok && strstr(text, "dropout("))
+        check_all(s, parsed, true, r, &d);
+    fclose(d.stream);
+    if (r->failed == STAGE_ELABORATE)
+        fail(r, STAGE_ELABORATE, "%.2000s", said);
+    if (parsed)
+        spec_free(parsed);
+    free(said);
+    free(text);
+}
+
+bool stages_exponential_below_sum(const random_spec *s) {
+    char *text    = random_spec_text(s);
+    FILE *nowhere = need(fopen("/dev/null", "w"));
+    diagnostics d = {.stream = nowhere};
+    spec *parsed  = spec_read_text("random.att", text, strlen(text), TEST_SOURCE_DIR "/specs", &d);
+    graph *g      = parsed ? elaborated(parsed, false, &d) : NULL;
+    bool found    = false;
+    if (g) {
+        uint8_t *below = need(calloc(graph_node_count(g) + 1, 1)); /* 1: reached, 2: from a sum */
+        for (uint32_t i = 0; i < graph_output_count(g); i++)
+            below[graph_output(g, i)->node] = 1;
+        for (node n = (node)graph_node_count(g); n > 0; n--) {
+            node_view v  = graph_view(g, n);
+            uint8_t mark = below[n] | (below[n] && v.op == NODE_REDUCE && v.reduction == REDUCE_SUM ? 2 : 0);
+            found |= below[n] & 2 && v.op == NODE_EXP;
+            for (unsigned i = 0; i < v.child_count; i++)
+                below[v.child[i]] |= mark;
+        }
+        free(below);
+    }
+    graph_free(g);
+    if (parsed)
+        spec_free(parsed);
+    fclose(nowhere);
+    free(text);
+    return found;
+}

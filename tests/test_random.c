@@ -1,0 +1,195 @@
+/* Random specs through every stage (tests/random/stages.h). A spec that fails is made smaller as long as it fails at
+ * the same stage, and printed. ATTNC_RANDOM_COUNT says how many specs, ATTNC_RANDOM_SEED which one alone or first. */
+#include "random_spec.h"
+#include "reasons.h"
+#include "stages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* cmocka.h needs the four before it */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+enum { SPECS = 200 };
+#else
+enum { SPECS = 2000 };
+#endif
+enum { SECOND_EVERY = 4, WITHOUT_EACH = 2, FAILURES_SHOWN = 3, TRIALS = 4000 };
+
+static const char *const stage_name[] = {"none",      "elaboration",        "verification",
+                                         "gradients", "second derivatives", "simplification"};
+
+static uint64_t number_of(const char *name, uint64_t otherwise) {
+    const char *text = getenv(name);
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+/* What is asked of the spec with this seed. */
+static stages wanted_of(uint64_t seed) {
+    stages r = {.second = seed % SECOND_EVERY == 0};
+    for (unsigned k = 0; k < WITHOUT_EACH && REASON_REWRITES > 1; k++)
+        r.without |= (uint64_t)1 << (1 + (seed * WITHOUT_EACH + k) % (REASON_REWRITES - 1));
+    return r;
+}
+
+/* Shrinking */
+
+static bool fails_so(const random_spec *s, void *context) {
+    const stages *first = context;
+    stages r            = wanted_of(first->seed);
+    stages_run(s, &r);
+    return r.failed == first->failed;
+}
+
+static void print_failure(random_spec *s, uint64_t seed, const stages *r) {
+    stages first = *r, last = wanted_of(seed);
+    first.seed    = seed;
+    unsigned made = r->failed == STAGE_ELABORATE ? 0 : random_spec_minimise(s, fails_so, &first, TRIALS);
+    stages_run(s, &last);
+    char *text = random_spec_text(s);
+    fprintf(stderr,
+            "seed %llu fails at %s; after %u changes it is\n\n%s\n%s\nagain: ATTNC_RANDOM_SEED=%llu "
+            "build/release/test_random\n\n",
+            (unsigned long long)seed, stage_name[r->failed], made, text, last.message, (unsigned long long)seed);
+    free(text);
+}
+
+/* Counting */
+
+typedef struct tally {
+    unsigned specs, wild, rejected, failed, gradient[4], tame_undefined, tolerated, second;
+    unsigned kind[NODE_KINDS], reduction[REDUCTIONS], coupled, backwards, nested, in_scan;
+} tally;
+
+static void count(tally *all, const random_spec *s, const stages *r) {
+    all->specs++;
+    all->wild += random_spec_is_wild(s);
+    all->gradient[r->gradient]++;
+    all->tame_undefined += r->gradient == GRADIENT_UNDEFINED && !random_spec_is_wild(s);
+    all->tolerated += r->tolerated > 0;
+    all->second += r->ran_second;
+    for (unsigned k = 0; k < NODE_KINDS; k++)
+        all->kind[k] += r->kind[k];
+    for (unsigned k = 0; k < REDUCTIONS; k++)
+        all->reduction[k] += r->reduction[k];
+    all->coupled += r->coupled;
+    all->backwards += r->backwards;
+    all->nested += r->nested;
+    all->in_scan += r->in_scan;
+}
+
+static void print_tally(const tally *all) {
+    static const char *const reduction[] = {"sum", "product", "max", "min", "any", "all"};
+    printf("%u specs, %u of them wild; %u rejected; %u failed\n", all->specs, all->wild, all->rejected, all->failed);
+    printf("gradients: %u compared; %u of values that are not finite; %u not finite themselves (%u of them tame); "
+           "%u of none; second ones: %u\n",
+           all->gradient[GRADIENT_COMPARED], all->gradient[GRADIENT_INFINITE], all->gradient[GRADIENT_UNDEFINED],
+           all->tame_undefined, all->gradient[GRADIENT_NONE], all->second);
+    printf("simplified: %u with results that only their conditioning excuses\nspecs with each kind:", all->tolerated);
+    for (unsigned k = NODE_FLOAT; k < NODE_KINDS; k++)
+        printf(" %s %u", graph_op_name((node_op)k), all->kind[k]);
+    for (unsigned k = 0; k < REDUCTIONS; k++)
+        printf(" reduce.%s %u", reduction[k], all->reduction[k]);
+    printf(" scan.coupled %u scan.backwards %u scan.nested %u scan.reducing %u\n", all->coupled, all->backwards,
+           all->nested, all->in_scan);
+}
+
+/* Every kind of node must occur. */
+static unsigned missing_kinds(const tally *all) {
+    unsigned missing = !all->coupled + !all->backwards + !all->nested + !all->in_scan;
+    for (unsigned k = NODE_FLOAT; k < NODE_KINDS; k++)
+        missing += all->kind[k] == 0;
+    for (unsigned k = 0; k < REDUCTIONS; k++)
+        missing += all->reduction[k] == 0;
+    return missing;
+}
+
+/* Tests */
+
+static void every_stage(void **state) {
+    (void)state;
+    bool alone     = getenv("ATTNC_RANDOM_SEED") && !getenv("ATTNC_RANDOM_COUNT");
+    uint64_t first = number_of("ATTNC_RANDOM_SEED", 1), specs = alone ? 1 : number_of("ATTNC_RANDOM_COUNT", SPECS);
+    static tally all;
+    for (uint64_t seed = first; seed < first + specs; seed++) {
+        random_spec *s = random_spec_new(seed);
+        stages r       = wanted_of(seed);
+        stages_run(s, &r);
+        count(&all, s, &r);
+        bool rejected = r.failed == STAGE_ELABORATE;
+        if (rejected ? all.rejected++ == 0 : r.failed && all.failed++ < FAILURES_SHOWN)
+            print_failure(s, seed, &r);
+        random_spec_free(s);
+    }
+    print_tally(&all);
+    assert_int_equal(all.failed, 0);
+    assert_true(all.rejected * 20 <= all.specs);
+    if (alone)
+        return;
+    assert_true(all.gradient[GRADIENT_COMPARED] * 10 >= all.specs * 7);
+    assert_int_equal(missing_kinds(&all), 0);
+}
+
+static void same_seed_same_spec(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        random_spec *s = random_spec_new(seed), *again = random_spec_new(seed), *other = random_spec_new(seed + 1000);
+        char *a = random_spec_text(s), *b = random_spec_text(again), *c = random_spec_text(other);
+        assert_string_equal(a, b);
+        assert_string_not_equal(a, c);
+        assert_true(random_spec_value(s, "x0", 0, 0, 3) == random_spec_value(again, "x0", 0, 0, 3));
+        free(a);
+        free(b);
+        free(c);
+        random_spec_free(s);
+        random_spec_free(again);
+        random_spec_free(other);
+    }
+}
+
+static bool exponential_below_sum(const random_spec *s, void *context) {
+    (void)context;
+    return stages_exponential_below_sum(s);
+}
+
+/* The smallest spec with an exponential below a sum is an output, or that and a recurrence that needs others. */
+static void minimised(void **state) {
+    (void)state;
+    unsigned found = 0, lines = 0;
+    for (uint64_t seed = 1; found < 20; seed++) {
+        random_spec *s = random_spec_new(seed);
+        if (exponential_below_sum(s, NULL)) {
+            found++;
+            assert_true(random_spec_minimise(s, exponential_below_sum, NULL, TRIALS) > 0);
+            assert_true(exponential_below_sum(s, NULL));
+            char *text = random_spec_text(s);
+            if (strlen(text) > 300)
+                fail_msg("seed %llu is still\n%s", (unsigned long long)seed, text);
+            for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+                lines++;
+            free(text);
+        }
+        random_spec_free(s);
+    }
+    assert_in_range(lines, 4 * found, 7 * found); /* with the head, the include, sizes and indices */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_seed_same_spec),
+        cmocka_unit_test(minimised),
+        cmocka_unit_test(every_stage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
