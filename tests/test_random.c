@@ -98,7 +98,11 @@ static void print_tally(const tally *all) {
            all->tame_undefined, all->gradient[GRADIENT_NONE], all->second);
     printf("simplified: %u with results that only their conditioning excuses\nspecs with each kind:", all->tolerated);
     for (unsigned k = NODE_FLOAT; k < NODE_KINDS; k++)
-        printf(" %s %u", graph_op_name((node_op)k), all->kind[k]);
+        printf(" %s %u",
+               k == NODE_FLOAT ? "real"
+               : k == NODE_INT ? "integer"
+                               : graph_op_name((node_op)k),
+               all->kind[k]);
     for (unsigned k = 0; k < REDUCTIONS; k++)
         printf(" reduce.%s %u", reduction[k], all->reduction[k]);
     printf(" scan.coupled %u scan.backwards %u scan.nested %u scan.reducing %u\n", all->coupled, all->backwards,

@@ -19,7 +19,7 @@ typedef enum comparison {
 
 typedef struct stages {
     /* in */
-    uint64_t seed;
+    uint64_t seed;    /* the caller's */
     bool second;      /* derive again */
     uint64_t without; /* rewrites, each of which is left out of a simplification of its own */
     /* out */
