@@ -2,6 +2,7 @@
  * scans of the simplified bodies. */
 #include "simplify_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,7 @@ static void walk(simplifier *s) {
         s->here = (node)n;
         simplify_as_before(s);
         s->memo[n] = visit(s, (node)n);
+        assert(!(graph_view(s->g, s->memo[n]).free & ~graph_view(s->g, (node)n).free));
         simplify_fit(s);
         note_readers(s, s->memo[n], s->uses[n]);
         if (graph_node_name(s->g, (node)n))

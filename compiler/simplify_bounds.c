@@ -410,7 +410,8 @@ static bool compute_tame(simplifier *s, node n) {
     }
     case NODE_GATHER:
         return bounds_tame(s, c0);
-    case NODE_SCAN:
+    case NODE_SCAN: /* what a step makes of a state may grow without bound */
+    case NODE_PREVIOUS:
         return false;
     default:
         for (unsigned i = 0; i < graph_view(s->g, n).child_count; i++)
@@ -428,6 +429,12 @@ bool bounds_tame(simplifier *s, node n) {
         s->tame[n] = tame ? 1 : -1;
     }
     return s->tame[n] > 0;
+}
+
+bool bounds_tame_where(simplifier *s, node base, int power, const node *mask, unsigned masks) {
+    if (power > 0)
+        return tame_under(s, base, mask, masks);
+    return bounds_tame_power(s, base, power) || bounds_positive(s, base, mask, masks);
 }
 
 bool bounds_tame_power(simplifier *s, node base, int power) {

@@ -37,11 +37,6 @@ static bool add_mask(const graph *g, contraction *c, node condition) {
     return true;
 }
 
-/* Exponents are one item, the exponential without the logarithms that it could take in. */
-static node exponential_of(simplifier *s, const product *p) {
-    return graph_pointwise(s->g, NODE_EXP, terms_build(s, p->terms, p->term), NODE_NONE, NODE_NONE);
-}
-
 /* May f, which does not depend on the summed indices, leave a sum over this domain? Over nothing the sum is 0, and 0
  * times what is not finite is not. */
 static bool may_leave(simplifier *s, factor f, const contraction *c) {
@@ -72,6 +67,8 @@ static bool divide(simplifier *s, const product *p, whole *w) {
         if (out && !(graph_view(g, m).free & vars)) {
             if (!product_add_mask(g, &w->outside, m))
                 return false;
+        } else if (!(graph_view(g, m).free & vars)) {
+            return false;
         } else {
             inside.mask[inside.count++] = m;
         }
@@ -81,11 +78,13 @@ static bool divide(simplifier *s, const product *p, whole *w) {
     w->outside.coefficient *= p->coefficient;
     product rest = *p;
     if (rest.terms) {
-        node e     = exponential_of(s, &rest);
+        node e     = product_exponential(s, &rest);
         rest.terms = 0;
         if (rest.factors == FACTORS || !product_add_factor(s, &rest, e, 1))
             return false;
     }
+    for (unsigned i = 0; i < w->c.items; i++)
+        seen |= graph_view(g, w->c.item[i].base).free;
     for (unsigned i = 0; i < rest.factors; i++)
         if (graph_view(g, rest.factor[i].base).free & vars)
             seen |= graph_view(g, rest.factor[i].base).free;
@@ -143,7 +142,7 @@ static bool one_point(simplifier *s, product *p, contraction *c) {
             if (p->terms && fits) {
                 product exponents = {.coefficient = 1, .terms = p->terms};
                 memcpy(exponents.term, p->term, sizeof exponents.term);
-                node x = exponential_of(s, &exponents);
+                node x = product_exponential(s, &exponents);
                 fits   = product_add_node(s, &there, graph_gather(g, x, 1, &index, &e), 1);
             }
             if (!fits)
@@ -176,16 +175,6 @@ static index_set all_indices(const graph *g, const contraction *c) {
     return all;
 }
 
-/* Are partial sums safe: may everything be multiplied with a sum over a part of the domain, even an empty one? */
-static bool is_safe(simplifier *s, const contraction *c) {
-    if (!c->masks || bounds_inhabited(s, c->vars, c->mask, c->masks, NULL, 0))
-        return true;
-    for (unsigned i = 0; i < c->items; i++)
-        if (!bounds_tame_power(s, c->item[i].base, c->item[i].power))
-            return false;
-    return true;
-}
-
 /* Puts the factors of the sum that item k is in its place. */
 static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
     graph *g    = s->g;
@@ -207,7 +196,7 @@ static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
         if (!add_mask(g, &out->c, p.mask[i]))
             return false;
     p.masks = 0;
-    return divide(s, &p, out) && is_safe(s, &out->c);
+    return divide(s, &p, out);
 }
 
 /* A sum and how it is computed. */
@@ -222,7 +211,7 @@ typedef struct plan {
 static void open_factors(simplifier *s, plan *p) {
     p->except = NODE_NONE;
     p->cost   = order_cost(s, &p->w.c, &p->w.outside, NODE_NONE, &p->covered);
-    if (!simplify_may(s, REWRITE_contraction) || !is_safe(s, &p->w.c))
+    if (!simplify_may(s, REWRITE_contraction))
         return;
     for (unsigned round = 0; round < 2; round++) {
         double best_gain = 1e-9 * p->cost;

@@ -87,6 +87,8 @@ product product_one(void);
 /* The normal form of n; false where it is too large. */
 bool product_of(simplifier *s, node n, product *p);
 bool product_add_factor(simplifier *s, product *p, node base, int power);
+bool product_take_factor(product *p, node base, int power);          /* false: it is not there */
+void product_take_masks(product *p, const product *other);           /* those of other */
 bool product_add_node(simplifier *s, product *p, node n, int power); /* false: too large, p is spoilt */
 bool product_add_mask(const graph *g, product *p, node condition);   /* its conjuncts */
 node product_build(simplifier *s, const product *p);
@@ -95,6 +97,7 @@ product product_common(product *a, product *b);
 bool product_is_constant(const product *p);            /* nothing but the coefficient */
 bool product_same(const product *a, const product *b); /* but for the coefficient */
 index_set product_free(const graph *g, const product *p);
+node product_exponential(simplifier *s, const product *p); /* exp(sum of terms) */
 node power_node(simplifier *s, node base, int power);
 node conjunction(graph *g, const node *mask, unsigned count); /* NODE_NONE: of none */
 
@@ -130,6 +133,7 @@ bool bounds_inhabited(simplifier *s, index_set vars, const node *mask, unsigned 
                       unsigned count);
 bool bounds_tame(simplifier *s, node n); /* finite for all finite inputs, overflow aside */
 bool bounds_tame_power(simplifier *s, node base, int power);
+bool bounds_tame_where(simplifier *s, node base, int power, const node *mask, unsigned masks);
 
 static inline index_set simplify_bit(index_id i) {
     return (index_set)1 << i;

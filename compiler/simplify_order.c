@@ -25,6 +25,7 @@ typedef struct search {
     node except;
     const product *outside; /* what the sum will be multiplied with */
     index_set item_free[ITEMS], mask_free[MASKS];
+    unsigned wild; /* factors that may not be finite and so must not meet a sum over what may be nothing, which is 0 */
     step set[SETS];
     product correction;    /* what is to be multiplied to the whole */
     factor extra[FACTORS]; /* factors from outside that known sums have brought in */
@@ -96,21 +97,26 @@ static uint32_t find_known(const search *q, unsigned set) {
     return best;
 }
 
-/* What a set is once it is multiplied and summed, in whatever order. */
-static void describe(search *q, unsigned set, unsigned all) {
+/* What a set is once it is multiplied and summed, in whatever order. An index is summed in it if no other factor has
+ * it; with a condition that has a second summed index only where the set has that too, so that each condition is
+ * applied once, and with all it needs. */
+static void describe(search *q, unsigned set) {
     step *t       = &q->set[set];
     index_set raw = 0, other = 0;
     for (unsigned i = 0; i < q->c->items; i++)
         *(set >> i & 1 ? &raw : &other) |= q->item_free[i];
-    (void)all;
-    t->gone  = q->c->vars & raw & ~other;
+    t->gone = q->c->vars & raw & ~other;
+    for (unsigned i = 0; i < q->c->masks; i++)
+        if (q->mask_free[i] & q->c->vars & ~raw)
+            t->gone &= ~q->mask_free[i];
     t->masks = 0;
+    t->free  = raw;
     for (unsigned i = 0; i < q->c->masks; i++)
         if (q->mask_free[i] & t->gone) {
             t->masks |= 1u << i;
-            raw |= q->mask_free[i];
+            t->free |= q->mask_free[i];
         }
-    t->free = raw & ~t->gone;
+    t->free &= ~t->gone;
 }
 
 static double space_of(const search *q, index_set set) {
@@ -143,6 +149,8 @@ static void choose(search *q, unsigned set) {
         if (left < right)
             continue; /* the same as the other way round */
         const step *a = &q->set[left], *b = &q->set[right];
+        if ((a->masks && (right & q->wild)) || (b->masks && (left & q->wild)))
+            continue;
         index_set here = a->free | b->free | free_of_masks(q, t->masks & ~a->masks & ~b->masks);
         bool sums      = t->gone & ~a->gone & ~b->gone;
         double cost    = a->cost + b->cost + (sums ? 2 : 1) * space_of(q, here);
@@ -164,12 +172,16 @@ static bool run(search *q) {
         q->mask_free[i] = graph_view(q->s->g, c->mask[i]).free;
     if (!c->items || (c->vars & ~in_items))
         return false;
+    bool perhaps_empty = c->masks && !bounds_inhabited(q->s, c->vars, c->mask, c->masks, NULL, 0);
+    for (unsigned i = 0; i < c->items && perhaps_empty; i++)
+        if (!bounds_tame_power(q->s, c->item[i].base, c->item[i].power))
+            q->wild |= 1u << i;
     unsigned all = (1u << c->items) - 1;
     for (unsigned set = 1; set <= all; set++)
-        describe(q, set, all);
+        describe(q, set);
     for (unsigned set = 1; set <= all; set++)
         choose(q, set);
-    return true;
+    return q->set[all].cost < INFINITY;
 }
 
 static unsigned covered_by_known(const search *q, unsigned set) {
@@ -231,13 +243,12 @@ static bool emit(search *q, unsigned set, product *p) {
     if (t.known) {
         known_sum known = q->s->known[t.known];
         q->existing     = true;
-        q->correction.coefficient /= known.coefficient;
         q->scale *= known.coefficient;
         for (unsigned i = 0; i < known.factors; i++) { /* what it has already from outside */
             factor f = known.factor[i];
             if (in_set(q, set, &f))
                 continue;
-            if (q->extras == FACTORS || !product_add_factor(q->s, &q->correction, f.base, -f.power))
+            if (q->extras == FACTORS)
                 return false;
             q->extra[q->extras++] = f;
         }
@@ -273,13 +284,13 @@ static bool emit(search *q, unsigned set, product *p) {
 
 bool order_build(simplifier *s, const contraction *c, node except, product *p) {
     product outside = *p;
-    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .correction = product_one(), .scale = 1};
+    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .scale = 1};
     bool fits       = true;
     if (run(&q)) {
         fits = emit(&q, (1u << c->items) - 1, p);
-        p->coefficient *= q.correction.coefficient;
-        for (unsigned i = 0; i < q.correction.factors && fits; i++)
-            fits = product_add_factor(s, p, q.correction.factor[i].base, q.correction.factor[i].power);
+        p->coefficient /= q.scale;
+        for (unsigned i = 0; i < q.extras && fits; i++)
+            fits = product_take_factor(p, q.extra[i].base, q.extra[i].power);
         return fits;
     }
     product body = product_one();
@@ -291,7 +302,13 @@ bool order_build(simplifier *s, const contraction *c, node except, product *p) {
 }
 
 void order_remember(simplifier *s, const contraction *c, double coefficient, node n) {
-    if (!c->items || graph_is_constant(s->g, n, NULL))
+    index_set free = 0;
+    for (unsigned i = 0; i < c->items; i++)
+        free |= graph_view(s->g, c->item[i].base).free;
+    for (unsigned i = 0; i < c->masks; i++)
+        free |= graph_view(s->g, c->mask[i]).free;
+    /* a node may have an index that its value does not depend on, such as that of exp(z - z) */
+    if (!c->items || (graph_view(s->g, n).free & ~(free & ~c->vars)) || graph_is_constant(s->g, n, NULL))
         return;
     simplify_fit(s);
     node first    = anchor(s->g, c->item, c->items, c->vars);

@@ -57,6 +57,19 @@ bool product_add_factor(simplifier *s, product *p, node base, int power) {
     return true;
 }
 
+bool product_take_factor(product *p, node base, int power) {
+    for (unsigned i = 0; i < p->factors; i++) {
+        int have = p->factor[i].power;
+        if (p->factor[i].base != base || (have > 0) != (power > 0) || abs(have) < abs(power))
+            continue;
+        p->factor[i].power -= power;
+        if (!p->factor[i].power)
+            remove_factor(p, i);
+        return true;
+    }
+    return false;
+}
+
 /* A boolean as a number. */
 static bool is_indicator(const graph *g, node_view v, node *condition) {
     if (v.op != NODE_TO_FLOAT)
@@ -273,20 +286,20 @@ static void common_factors(product *a, product *b, product *both) {
     }
 }
 
+void product_take_masks(product *p, const product *other) {
+    unsigned left = 0;
+    for (unsigned i = 0; i < p->masks; i++)
+        if (!in_list(p->mask[i], other->mask, other->masks))
+            p->mask[left++] = p->mask[i];
+    p->masks = left;
+}
+
 static void common_masks(product *a, product *b, product *both) {
-    product left[2] = {{.masks = 0}, {.masks = 0}};
     for (unsigned i = 0; i < a->masks; i++)
         if (in_list(a->mask[i], b->mask, b->masks))
             both->mask[both->masks++] = a->mask[i];
-        else
-            left[0].mask[left[0].masks++] = a->mask[i];
-    for (unsigned i = 0; i < b->masks; i++)
-        if (!in_list(b->mask[i], both->mask, both->masks))
-            left[1].mask[left[1].masks++] = b->mask[i];
-    memcpy(a->mask, left[0].mask, sizeof a->mask);
-    memcpy(b->mask, left[1].mask, sizeof b->mask);
-    a->masks = left[0].masks;
-    b->masks = left[1].masks;
+    product_take_masks(a, both);
+    product_take_masks(b, both);
 }
 
 product product_common(product *a, product *b) {
@@ -420,6 +433,10 @@ static void absorb_logarithms(simplifier *s, product *p) {
     }
 }
 
+node product_exponential(simplifier *s, const product *p) {
+    return graph_pointwise(s->g, NODE_EXP, terms_build(s, p->terms, p->term), NODE_NONE, NODE_NONE);
+}
+
 node product_build(simplifier *s, const product *given) {
     product p = *given;
     if (!merge_exponentials(s, &p))
@@ -428,8 +445,7 @@ node product_build(simplifier *s, const product *given) {
     part list[FACTORS + 1];
     unsigned count = 0;
     if (p.terms) {
-        node e = graph_pointwise(s->g, NODE_EXP, terms_build(s, p.terms, p.term), NODE_NONE, NODE_NONE);
-        add_part(s->g, list, &count, e, false);
+        add_part(s->g, list, &count, product_exponential(s, &p), false);
     }
     for (unsigned i = 0; i < p.factors; i++)
         add_part(s->g, list, &count, power_node(s, p.factor[i].base, abs(p.factor[i].power)), p.factor[i].power < 0);

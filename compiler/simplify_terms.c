@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* sum of times * node; what has the same free indices is added first, the narrow before the wide. */
 typedef struct pile {
@@ -138,6 +139,39 @@ static double worth(const graph *g, const product *p) {
     return (double)(p->factors + (p->terms ? 1 : 0) + p->masks) * (double)graph_space(g, product_free(g, p));
 }
 
+/* What a and b have in common, taken out of both. Where one of them has conditions that the other has not, their sum is
+ * 0 where neither hold, so what leaves it must be finite. */
+static product common_of(simplifier *s, product *a, product *b) {
+    product first = *a, second = *b, both = product_common(a, b), wanted = product_one();
+    if (!a->masks && !b->masks)
+        return both;
+    wanted.coefficient = both.coefficient;
+    wanted.masks       = both.masks;
+    memcpy(wanted.mask, both.mask, sizeof both.mask);
+    for (unsigned i = 0; i < both.factors; i++)
+        if (bounds_tame_where(s, both.factor[i].base, both.factor[i].power, both.mask, both.masks))
+            wanted.factor[wanted.factors++] = both.factor[i];
+    if (both.terms && bounds_tame_where(s, product_exponential(s, &both), 1, both.mask, both.masks)) {
+        wanted.terms = both.terms;
+        memcpy(wanted.term, both.term, sizeof both.term);
+    }
+    if (product_same(&wanted, &both))
+        return both;
+    *a = first;
+    *b = second;
+    for (unsigned i = 0; i < wanted.factors; i++) {
+        product_take_factor(a, wanted.factor[i].base, wanted.factor[i].power);
+        product_take_factor(b, wanted.factor[i].base, wanted.factor[i].power);
+    }
+    if (wanted.terms)
+        a->terms = b->terms = 0;
+    a->coefficient /= wanted.coefficient;
+    b->coefficient /= wanted.coefficient;
+    product_take_masks(a, &wanted);
+    product_take_masks(b, &wanted);
+    return wanted;
+}
+
 /* The two terms with the most in common become one. False where no two have anything. */
 static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
     unsigned first = 0, second = 0;
@@ -148,7 +182,7 @@ static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
                 continue; /* both are computed in any case */
             if (product_same(&list[i].p, &list[k].p))
                 continue; /* their difference is 0, which is not for every sum to say */
-            product a = list[i].p, b = list[k].p, both = product_common(&a, &b);
+            product a = list[i].p, b = list[k].p, both = common_of(s, &a, &b);
             double w = worth(s->g, &both);
             if (!product_is_constant(&both) && w > best) {
                 best   = w;
@@ -160,7 +194,7 @@ static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
         return false;
     summand rest[2] = {list[first], list[second]};
     summand *t      = &list[first];
-    *t              = (summand){.p = product_common(&rest[0].p, &rest[1].p), .single = true};
+    *t              = (summand){.p = common_of(s, &rest[0].p, &rest[1].p), .single = true};
     rest[0].node = rest[1].node = NODE_NONE;
     list[second]                = list[--*count];
     simplify_because(s, REWRITE_common_factor);

@@ -96,7 +96,9 @@ static void print_tally(const tally *all) {
            "%u of none; second ones: %u\n",
            all->gradient[GRADIENT_COMPARED], all->gradient[GRADIENT_INFINITE], all->gradient[GRADIENT_UNDEFINED],
            all->tame_undefined, all->gradient[GRADIENT_NONE], all->second);
-    printf("simplified: %u with results that only their conditioning excuses\nspecs with each kind:", all->tolerated);
+    printf("simplified: %u with results that only their conditioning, or a wild value inside, excuses\nspecs with each "
+           "kind:",
+           all->tolerated);
     for (unsigned k = NODE_FLOAT; k < NODE_KINDS; k++)
         printf(" %s %u",
                k == NODE_FLOAT ? "real"
@@ -129,6 +131,12 @@ static void every_stage(void **state) {
     for (uint64_t seed = first; seed < first + specs; seed++) {
         random_spec *s = random_spec_new(seed);
         stages r       = wanted_of(seed);
+        if (getenv("ATTNC_RANDOM_PRINT")) { /* before what may end the process */
+            char *text = random_spec_text(s);
+            puts(text);
+            fflush(stdout);
+            free(text);
+        }
         stages_run(s, &r);
         count(&all, s, &r);
         bool rejected = r.failed == STAGE_ELABORATE;

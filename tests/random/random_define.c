@@ -53,7 +53,7 @@ static term *scores(maker *m, scope rows, unsigned column, unsigned inner) {
     m->rebound |= bit_of(column) | (inner == RANDOM_INDICES ? 0 : bit_of(inner));
     if (inner != RANDOM_INDICES) {
         term *q = any_float(m, rows | bit_of(inner), 1), *k = any_float(m, bit_of(column) | bit_of(inner), 1);
-        z = sum_over(m, bit_of(inner), NULL, product_of(m, q, k));
+        z = sum_over(m, bit_of(inner), NULL, random_product_of(m, q, k));
         z = chance(m, 50) ? infix(m, "/", z, call(m, "sqrt", RANDOM_FLOAT, 1, number(m, extent_of(m, inner)), NULL))
                           : z;
     } else {
@@ -72,7 +72,7 @@ static term *weighting(maker *m, scope rows, unsigned column, term *z, term *dom
         term *sink = way == 3 ? tamed(m, any_float(m, rows, 0), 5) : NULL;
         return along(m, name[way], RANDOM_FLOAT, way == 4 ? 5 : 1, column, domain, z, sink);
     }
-    term *w = way == 6 ? call(m, "sigmoid", RANDOM_FLOAT, 1, z, NULL) : product_of(m, z, copy_of(m, z));
+    term *w = way == 6 ? call(m, "sigmoid", RANDOM_FLOAT, 1, z, NULL) : random_product_of(m, z, copy_of(m, z));
     return domain ? guard(m, w, domain) : w;
 }
 
@@ -96,10 +96,11 @@ static void attention(maker *m) {
         width = 0;
     p       = read_this(m, s, weights);
     term *v = any_float(m, bit_of(column) | width | (chance(m, 30) ? rows : 0), 1);
-    term *o = sum_over(m, bit_of(column), NULL, product_of(m, p, v));
+    term *o = sum_over(m, bit_of(column), NULL, random_product_of(m, p, v));
     if (chance(m, 25)) {
-        term *other = sum_over(m, bit_of(column), NULL, product_of(m, read_this(m, s, weights), any_float(m, s, 1)));
-        o           = infix(m, chance(m, 50) ? "+" : "*", o, other);
+        term *other =
+            sum_over(m, bit_of(column), NULL, random_product_of(m, read_this(m, s, weights), any_float(m, s, 1)));
+        o = infix(m, chance(m, 50) ? "+" : "*", o, other);
     }
     define(m, "o", rows | width, tamed(m, o, 20));
 }
@@ -124,7 +125,7 @@ static term *step_of(maker *m, scope s, unsigned number_of) {
         decay = call(m, "sigmoid", RANDOM_FLOAT, 1, any_float(m, s, 1), NULL);
     else
         decay = any_float(m, s, 1);
-    term *kept = product_of(m, decay, before);
+    term *kept = random_product_of(m, decay, before);
     if (way == 5) { /* the delta rule: what the state says is taken off */
         scope other = s & ~bit_of(t->index[t->step]);
         if (!other)
@@ -133,9 +134,9 @@ static term *step_of(maker *m, scope s, unsigned number_of) {
         scope outer    = m->rebound;
         m->rebound |= bit_of(along);
         term *key  = read_tensor(m, bit_of(along) | bit_of(t->index[t->step]), RANDOM_FLOAT);
-        term *said = sum_over(m, bit_of(along), NULL, product_of(m, copy_of(m, before), copy_of(m, key)));
+        term *said = sum_over(m, bit_of(along), NULL, random_product_of(m, copy_of(m, before), copy_of(m, key)));
         m->rebound = outer;
-        input      = product_of(m, key, infix(m, "-", input, said));
+        input      = random_product_of(m, key, infix(m, "-", input, said));
     }
     return infix(m, "+", kept, input);
 }
@@ -168,10 +169,10 @@ static term *linked(maker *m, term *body, unsigned next, scope s) {
     term *read = read_this(m, s, next), *half = number(m, 0.5);
     if (body->type == RANDOM_FLOAT) {
         if (read->type == RANDOM_BOOL)
-            return choose(m, read, body, product_of(m, half, copy_of(m, body)));
+            return choose(m, read, body, random_product_of(m, half, copy_of(m, body)));
         if (read->type == RANDOM_INT)
             read = call(m, "sin", RANDOM_FLOAT, 1, call(m, "float", RANDOM_FLOAT, 9, read, NULL), NULL);
-        return tamed(m, infix(m, "+", body, product_of(m, half, read)), 2.5);
+        return tamed(m, infix(m, "+", body, random_product_of(m, half, read)), 2.5);
     }
     term *condition = read->type == RANDOM_BOOL ? read : infix(m, ">", read, half);
     if (body->type == RANDOM_BOOL)

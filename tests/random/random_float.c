@@ -20,7 +20,7 @@ static term *arithmetic(maker *m, scope s, int depth) {
     static const char *const operator[] = {"+", "-", "*", "*"};
     const char *name                    = operator[below(m, 4)];
     term *a = any_float(m, s, depth - 1), *b = any_float(m, s, depth - 1);
-    return name[0] == '*' ? product_of(m, a, b) : infix(m, name, a, b);
+    return name[0] == '*' ? random_product_of(m, a, b) : infix(m, name, a, b);
 }
 
 static term *quotient(maker *m, scope s, int depth) {
@@ -173,7 +173,7 @@ static term *contraction(maker *m, scope s, int depth) {
         term *factor = depth > 1 && chance(m, 35) ? contraction(m, s | over, depth - 1)
                        : chance(m, 80)            ? read_tensor(m, s | over, RANDOM_FLOAT)
                                                   : any_float(m, s | over, depth - 2);
-        body         = product_of(m, body, factor);
+        body         = random_product_of(m, body, factor);
     }
     term *domain = chance(m, 30) ? domain_over(m, s, index, false) : NULL;
     m->rebound   = outer;

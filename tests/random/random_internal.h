@@ -125,7 +125,7 @@ term *along(maker *m, const char *function, random_type type, double largest, un
             term *b); /* of an index in sight */
 term *copy_of(maker *m, const term *t);
 term *tamed(maker *m, term *t, double limit); /* of a magnitude that is at most `limit` */
-term *product_of(maker *m, term *a, term *b);
+term *random_product_of(maker *m, term *a, term *b);
 term *positive(maker *m, term *t); /* at least 1/2 or so */
 term *sum_over(maker *m, scope over, term *domain, term *body);
 

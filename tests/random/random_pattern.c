@@ -12,7 +12,7 @@ static term *shared_factor(maker *m, scope s, int depth) {
         term *divisor = positive(m, a);
         return infix(m, sign, infix(m, "/", x, divisor), infix(m, "/", y, copy_of(m, divisor)));
     }
-    term *left = product_of(m, a, x), *right = product_of(m, y, copy_of(m, a));
+    term *left = random_product_of(m, a, x), *right = random_product_of(m, y, copy_of(m, a));
     return infix(m, sign, left, right);
 }
 
@@ -57,7 +57,7 @@ static term *difference(maker *m, scope s, int depth) {
     term *x = any_float(m, s, depth - 1), *y = any_float(m, s, depth - 2), *again = copy_of(m, x);
     if (chance(m, 50))
         return infix(m, "-", infix(m, "+", x, y), again);
-    return infix(m, "+", infix(m, "-", y, x), product_of(m, number(m, 0.5), again));
+    return infix(m, "+", infix(m, "-", y, x), random_product_of(m, number(m, 0.5), again));
 }
 
 /* A sum whose body has a condition, perhaps one without the summed index, or one that says where it is. */
@@ -93,8 +93,8 @@ static term *sum_of_sum(maker *m, scope s, int depth) {
     y          = chance(m, 50) ? any_float(m, s, depth - 1) : read_tensor(m, inner, RANDOM_FLOAT);
     m->rebound = outer;
     if (chance(m, 50))
-        return sum_over(m, bit_of(index), NULL, product_of(m, p, infix(m, chance(m, 50) ? "+" : "-", x, y)));
-    return sum_over(m, bit_of(index), NULL, infix(m, "/", product_of(m, p, x), positive(m, y)));
+        return sum_over(m, bit_of(index), NULL, random_product_of(m, p, infix(m, chance(m, 50) ? "+" : "-", x, y)));
+    return sum_over(m, bit_of(index), NULL, infix(m, "/", random_product_of(m, p, x), positive(m, y)));
 }
 
 static term *nested_conditions(maker *m, scope s, int depth) {
@@ -157,7 +157,7 @@ term *iteration(maker *m, scope s, int depth) {
     m->in_step             = true;
     term *before = read_this(m, s | bit_of(index), number_of), *body = any_float(m, s | bit_of(index), depth - 1);
     m->in_step                 = outer;
-    body                       = tamed(m, infix(m, "+", product_of(m, number(m, 0.5), before), body), 2.5);
+    body                       = tamed(m, infix(m, "+", random_product_of(m, number(m, 0.5), before), body), 2.5);
     t->hidden                  = true;
     t->open                    = false;
     term *last                 = new_term(m, TERM_READ, RANDOM_FLOAT, t->name, 2.5);

@@ -118,7 +118,7 @@ term *tamed(maker *m, term *t, double limit) {
     return small;
 }
 
-term *product_of(maker *m, term *a, term *b) {
+term *random_product_of(maker *m, term *a, term *b) {
     return infix(m, "*", tamed(m, a, 5), tamed(m, b, 5));
 }
 

@@ -206,8 +206,12 @@ static double error_at(const random_spec *s, const graph *g, uint64_t draw, bool
     interpretation *run = interpret_new(g, (const double *const *)value, 1);
     bool values = finite_outputs(run, g, false), gradients = values && finite_outputs(run, g, true);
     *undefined |= values && !gradients;
-    if (gradients)
-        gradcheck_run(g, (const double *const *)value, 1, table, &worst);
+    if (gradients) {
+        gradcheck_result result;
+        gradcheck_run(g, g, (const double *const *)value, 1, &(gradcheck_options){ERROR, GRADCHECK_DIRECTION}, table,
+                      &result);
+        worst = result.worst;
+    }
     if (worst >= ERROR && jumps_here(s, g, draw, run))
         worst = NAN;
     interpret_free(run);
@@ -242,8 +246,6 @@ static bool gradients_agree(const random_spec *s, const graph *g, stage at, stag
 
 /* Simplification */
 
-#ifdef ATTNC_SIMPLIFY /* until compiler/simplify.c is there */
-
 enum { NUDGES = 3 };
 
 /* The outputs of a run, one after the other. */
@@ -276,6 +278,33 @@ static double *conditioning(const random_spec *s, const graph *g, const double *
     return moves;
 }
 
+/* Has a node outside of scans' bodies a value that is not a number? Comparisons and `if` can hide it from the outputs,
+ * which are then not what simplification promises to keep: it takes what a condition excludes for 0. */
+static bool is_poisoned(const random_spec *s, const graph *g) {
+    double **value      = values_of(s, g, 0, 0, 0);
+    interpretation *run = interpret_new(g, (const double *const *)value, 1);
+    size_t nodes        = graph_node_count(g);
+    uint8_t *reached    = need(calloc(nodes + 1, 1));
+    bool poisoned       = false;
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        reached[graph_output(g, i)->node] = 1;
+    for (size_t n = nodes; n >= 1 && !poisoned; n--) {
+        node_view v = graph_view(g, (node)n);
+        for (unsigned i = 0; reached[n] && i < v.child_count; i++)
+            reached[v.child[i]] = 1;
+        if (!reached[n] || v.type != TYPE_FLOAT || graph_is_open(g, (node)n))
+            continue;
+        const double *x = interpret_node(run, (node)n);
+        int64_t space   = graph_space(g, v.free);
+        for (int64_t k = 0; k < space; k++)
+            poisoned |= isnan(x[k]);
+    }
+    free(reached);
+    interpret_free(run);
+    free_values(g, value);
+    return poisoned;
+}
+
 /* Where the unsimplified outputs are finite the simplified ones are the same, but for rounding, of which as much is
  * allowed as the conditioning of the spec makes of a change in the inputs' last digits. */
 static bool results_agree(const random_spec *s, const graph *plain, const graph *simple, const double *wanted,
@@ -295,6 +324,7 @@ static bool results_agree(const random_spec *s, const graph *plain, const graph 
                 continue;
             moves = moves ? moves : conditioning(s, plain, wanted, count);
             ok    = isfinite(have[at]) ? fabs(have[at] - wanted[at]) <= allowed + 1e4 * moves[at] : isinf(moves[at]);
+            ok |= random_spec_is_wild(s) && is_poisoned(s, plain);
             r->tolerated += ok;
             if (!ok)
                 fail(r, STAGE_SIMPLIFY, "%s[%lld] is %.17g, simplified %.17g%s%s", o->name, (long long)k, wanted[at],
@@ -329,16 +359,6 @@ static bool check_simplified(const random_spec *s, const spec *parsed, bool trai
     graph_free(plain);
     return ok;
 }
-
-#else
-
-static bool check_simplified(const random_spec *s, const spec *parsed, bool training, bool second, uint64_t rewrites,
-                             stages *r, diagnostics *d) {
-    (void)s, (void)parsed, (void)training, (void)second, (void)rewrites, (void)r, (void)d;
-    return true;
-}
-
-#endif
 
 /* All stages */
 
