@@ -336,12 +336,12 @@ bool bounds_inhabited(simplifier *s, index_set vars, const node *mask, unsigned 
     if (is_value(s->g, whole, 0))
         return false;
     simplify_fit(s);
-    if (!s->inhabited[whole]) {
+    if (s->inhabited[whole].vars != vars) {
         bool holds = prove_inhabited(s->g, vars, whole, NULL, 0, NULL) == PROOF_HOLDS;
         simplify_fit(s);
-        s->inhabited[whole] = holds ? 1 : -1;
+        s->inhabited[whole] = (inhabited_memo){.vars = vars, .holds = holds};
     }
-    if (s->inhabited[whole] > 0)
+    if (s->inhabited[whole].holds)
         return true;
     bool index_facts = false; /* conditions on data prove nothing about indices */
     node fact[MASKS];

@@ -145,10 +145,13 @@ static bool one_point(simplifier *s, product *p, contraction *c) {
                 node x = product_exponential(s, &exponents);
                 fits   = product_add_node(s, &there, graph_gather(g, x, 1, &index, &e), 1);
             }
+            for (unsigned m = 0; m < there.masks && fits; m++)
+                fits = add_mask(g, &at, there.mask[m]);
             if (!fits)
                 return false;
-            *p = there;
-            *c = at;
+            there.masks = 0;
+            *p          = there;
+            *c          = at;
             return true;
         }
     }

@@ -17,6 +17,7 @@ typedef struct step {
     uint32_t masks; /* bit: conditions applied in it */
     uint32_t known; /* an existing sum, 0: none */
     uint8_t left;   /* one half of the set; 0: a single item */
+    bool nothing;   /* its conditions may leave nothing to sum */
 } step;
 
 typedef struct search {
@@ -73,7 +74,7 @@ static uint32_t find_known(const search *q, unsigned set) {
     unsigned count = 0, masks = 0;
     uint32_t best = 0;
     int most      = -1;
-    if (!t->gone)
+    if (!t->gone || !simplify_may(q->s, REWRITE_existing_product))
         return 0;
     for (unsigned i = 0; i < q->c->items; i++)
         if (set >> i & 1)
@@ -117,6 +118,15 @@ static void describe(search *q, unsigned set) {
             t->free |= q->mask_free[i];
         }
     t->free &= ~t->gone;
+    t->nothing = false;
+    if (t->masks && q->wild) {
+        node mask[MASKS];
+        unsigned masks = 0;
+        for (unsigned i = 0; i < q->c->masks; i++)
+            if (t->masks >> i & 1)
+                mask[masks++] = q->c->mask[i];
+        t->nothing = !bounds_inhabited(q->s, t->gone, mask, masks, NULL, 0);
+    }
 }
 
 static double space_of(const search *q, index_set set) {
@@ -149,7 +159,7 @@ static void choose(search *q, unsigned set) {
         if (left < right)
             continue; /* the same as the other way round */
         const step *a = &q->set[left], *b = &q->set[right];
-        if ((a->masks && (right & q->wild)) || (b->masks && (left & q->wild)))
+        if ((a->nothing && (right & q->wild)) || (b->nothing && (left & q->wild)))
             continue;
         index_set here = a->free | b->free | free_of_masks(q, t->masks & ~a->masks & ~b->masks);
         bool sums      = t->gone & ~a->gone & ~b->gone;
@@ -172,8 +182,7 @@ static bool run(search *q) {
         q->mask_free[i] = graph_view(q->s->g, c->mask[i]).free;
     if (!c->items || (c->vars & ~in_items))
         return false;
-    bool perhaps_empty = c->masks && !bounds_inhabited(q->s, c->vars, c->mask, c->masks, NULL, 0);
-    for (unsigned i = 0; i < c->items && perhaps_empty; i++)
+    for (unsigned i = 0; i < c->items && c->masks; i++)
         if (!bounds_tame_power(q->s, c->item[i].base, c->item[i].power))
             q->wild |= 1u << i;
     unsigned all = (1u << c->items) - 1;
@@ -278,7 +287,7 @@ static bool emit(search *q, unsigned set, product *p) {
     p->coefficient *= coefficient;
     simplify_because(q->s, q->existing ? REWRITE_existing_product : REWRITE_contraction);
     node n = graph_reduce(q->s->g, REDUCE_SUM, summed, conjunction(q->s->g, list, count), product_build(q->s, &body));
-    remember_set(q, set, n, extras, scale);
+    remember_set(q, set, n, extras, scale * coefficient);
     return product_add_node(q->s, p, n, 1);
 }
 
