@@ -32,6 +32,7 @@ void simplify_fit(simplifier *s) {
     size_t count   = needed * 2;
     s->live        = more(s->live, s->capacity, count, sizeof *s->live);
     s->tame        = more(s->tame, s->capacity, count, sizeof *s->tame);
+    s->opaque      = more(s->opaque, s->capacity, count, sizeof *s->opaque);
     s->inhabited   = more(s->inhabited, s->capacity, count, sizeof *s->inhabited);
     s->bounds      = more(s->bounds, s->capacity, count, sizeof *s->bounds);
     s->first_known = more(s->first_known, s->capacity, count, sizeof *s->first_known);
@@ -242,6 +243,7 @@ void simplify_outputs(graph *g, const simplify_options *options) {
     free(s.uses);
     free(s.live);
     free(s.tame);
+    free(s.opaque);
     free(s.inhabited);
     free(s.bounds);
     free(s.first_known);

@@ -323,6 +323,20 @@ static bool all_in(const product *domain, const node *given, unsigned count) {
     return true;
 }
 
+/* Does a condition depend on what nobody can know, so that there is nothing to prove? */
+static bool is_opaque(simplifier *s, node n) {
+    simplify_fit(s);
+    if (s->opaque[n])
+        return s->opaque[n] > 0;
+    node_view v = graph_view(s->g, n);
+    bool opaque = v.op == NODE_RANDOM || v.op == NODE_TOPK || v.op == NODE_SCAN || v.op == NODE_PREVIOUS ||
+                  (v.op == NODE_TENSOR && v.type == TYPE_FLOAT);
+    for (unsigned i = 0; i < v.child_count && !opaque; i++)
+        opaque = is_opaque(s, graph_view(s->g, n).child[i]);
+    s->opaque[n] = opaque ? 1 : -1;
+    return opaque;
+}
+
 bool bounds_inhabited(simplifier *s, index_set vars, const node *mask, unsigned masks, const node *given,
                       unsigned count) {
     product domain = {.coefficient = 1};
@@ -332,6 +346,9 @@ bool bounds_inhabited(simplifier *s, index_set vars, const node *mask, unsigned 
     /* the point at which the conditions hold is in the domain */
     if (!domain.masks || all_in(&domain, given, count))
         return true;
+    for (unsigned i = 0; i < domain.masks; i++)
+        if (is_opaque(s, domain.mask[i]))
+            return false;
     node whole = conjunction(s->g, domain.mask, domain.masks);
     if (is_value(s->g, whole, 0))
         return false;

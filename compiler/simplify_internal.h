@@ -66,12 +66,13 @@ typedef struct simplifier {
     node here;              /* the node of before that is being rewritten */
     conditions_known given; /* around what is being looked at */
     shared_stay shared_stay;
-    size_t size;               /* handles below it are of before */
-    node *memo;                /* node of before: what it has become */
-    uint32_t *uses;            /* node of before: how many nodes and outputs read it */
-    size_t capacity;           /* of what follows, by node */
-    uint32_t *live;            /* node: how often what it stands for was read before; 0: it is new */
-    int8_t *tame;              /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
+    size_t size;     /* handles below it are of before */
+    node *memo;      /* node of before: what it has become */
+    uint32_t *uses;  /* node of before: how many nodes and outputs read it */
+    size_t capacity; /* of what follows, by node */
+    uint32_t *live;  /* node: how often what it stands for was read before; 0: it is new */
+    int8_t *tame;    /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
+    int8_t *opaque;  /* node: 1 a condition that depends on data of which nothing is known, -1 not, 0 not looked at */
     inhabited_memo *inhabited; /* node: of a domain, the last answer */
     interval *bounds;          /* node: of its value; low > high: not looked at */
     uint32_t *first_known;
