@@ -270,7 +270,15 @@ static void reduce_rule(derivation *d, node z, node bar) {
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
         derive_because(d, DERIVE_sum, z);
-        derive_contribute(d, body, graph_select(g, domain, bar, zero(g)), over);
+        index_set repeated = vars & ~graph_view(g, body).free;
+        node part          = graph_select(g, domain, bar, zero(g));
+        if (repeated &&
+            graph_view(g, domain).free & repeated) { /* the condition that there is a summand stays outermost */
+            node some = graph_reduce(g, REDUCE_ANY, repeated, NODE_NONE, domain);
+            part      = graph_select(g, some, graph_reduce(g, REDUCE_SUM, repeated, NODE_NONE, part), zero(g));
+            over &= ~repeated;
+        }
+        derive_contribute(d, body, part, over);
     } else if (v.reduction == REDUCE_PRODUCT) {
         derive_because(d, DERIVE_product, z);
         node part = times(g, bar, derive_other_factors(g, z));

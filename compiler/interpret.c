@@ -30,13 +30,22 @@ struct frame { /* a scan being run */
     size_t computed_count, computed_room;
 };
 
+/* Which node is computed when does not depend on values, so the n-th value of a STOP is of the same step in every run
+ * of a graph. */
+typedef struct stop_log {
+    double *value;
+    size_t count, room, read;
+} stop_log;
+
 struct interpretation {
     const graph *g;
     const double *const *tensor_value;
     uint64_t seed;
-    double **value;   /* node; 0 is unused */
-    double **held;    /* node: what a STOP is held at */
-    uint8_t **inside; /* scan label: frame.inside, NULL until the scan is first run */
+    double **value; /* node; 0 is unused */
+    double **held;  /* node: what a STOP is held at */
+    stop_log *log;  /* node: of a STOP in a scan's bodies, its values in the order in which they were computed */
+    const interpretation *base; /* whose logs are read instead */
+    uint8_t **inside;           /* scan label: frame.inside, NULL until the scan is first run */
     double **output;
     size_t count;
 };
@@ -478,6 +487,30 @@ static double *compute(interpretation *run, frame *f, node_view v, index_set axe
     }
 }
 
+/* The value of a STOP at a step: its operand's, or what it was in the run it is held at. */
+static double *stopped(interpretation *run, frame *f, node n, node_view v, index_set axes) {
+    size_t size = (size_t)graph_space(run->g, axes);
+    stop_log *l = &run->log[n];
+    if (run->base && l->read + size <= run->base->log[n].count) {
+        double *held = get(size, sizeof *held);
+        memcpy(held, run->base->log[n].value + l->read, size * sizeof *held);
+        l->read += size;
+        return held;
+    }
+    double *value = pointwise(run, f, v, axes);
+    if (l->count + size > l->room) {
+        l->room  = 2 * l->room + size;
+        l->value = realloc(l->value, l->room * sizeof *l->value);
+        if (!l->value) {
+            fputs("attnc: out of memory\n", stderr);
+            exit(3);
+        }
+    }
+    memcpy(l->value + l->count, value, size * sizeof *value);
+    l->count += size;
+    return value;
+}
+
 static const double *evaluate(interpretation *run, frame *f, node n, index_set *axes) {
     node_view v = graph_view(run->g, n);
     if (v.op == NODE_PREVIOUS) {
@@ -497,6 +530,8 @@ static const double *evaluate(interpretation *run, frame *f, node n, index_set *
             return run->held[n];
         if (v.op == NODE_SCAN)
             scan(run, f, v, fixed);
+        else if (v.op == NODE_STOP && f)
+            keep(run, f, n, stopped(run, f, n, v, *axes));
         else
             keep(run, f, n, compute(run, f, v, *axes));
     }
@@ -511,6 +546,7 @@ interpretation *interpret_new(const graph *g, const double *const *tensor_value,
     run->count          = graph_node_count(g) + 1;
     run->value          = get(run->count, sizeof *run->value);
     run->held           = get(run->count, sizeof *run->held);
+    run->log            = get(run->count, sizeof *run->log);
     run->inside         = get((size_t)graph_scan_labels(g) + 1, sizeof *run->inside);
     run->output         = get(graph_output_count(g), sizeof *run->output);
     return run;
@@ -522,6 +558,7 @@ void interpret_free(interpretation *run) {
     for (size_t i = 1; i < run->count; i++) {
         free(run->value[i]);
         free(run->held[i]);
+        free(run->log[i].value);
     }
     for (uint32_t i = 0; i < graph_output_count(run->g); i++)
         free(run->output[i]);
@@ -530,11 +567,13 @@ void interpret_free(interpretation *run) {
     free(run->inside);
     free(run->value);
     free(run->held);
+    free(run->log);
     free(run->output);
     free(run);
 }
 
-void interpret_hold_stops(interpretation *run, interpretation *base) {
+void interpret_hold_stops(interpretation *run, const interpretation *base) {
+    run->base = base;
     for (size_t n = 1; n < run->count; n++) {
         free(run->held[n]);
         run->held[n] = NULL;

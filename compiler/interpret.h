@@ -14,9 +14,10 @@ double interpret_operation(node_op op, value_type type, const double x[3]);
 interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed);
 void interpret_free(interpretation *run);
 
-/* Hold every STOP node that is reachable from the outputs at the value it has in `base` (NULL: let go): finite
- * differences see what derivation sees. `base` is of the same graph. */
-void interpret_hold_stops(interpretation *run, interpretation *base);
+/* Hold every STOP node that `base` has computed at its values there, before `run` has computed anything (NULL: let go):
+ * finite differences see what derivation sees. `base` is of the same graph, has computed the outputs that `run` will be
+ * asked for, and outlives it. */
+void interpret_hold_stops(interpretation *run, const interpretation *base);
 
 /* The output's elements, row-major in its index order; owned by the run. */
 const double *interpret_output(interpretation *run, uint32_t output_number);
