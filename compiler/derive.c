@@ -159,6 +159,20 @@ static reason reason_of(node_op op) {
     return of[op];
 }
 
+/* bar where the condition holds is a part of the adjoint of n, summed from the indices `over`. Where n lacks an index
+ * of the condition, that the condition holds somewhere stays outermost, for `times`: the sum alone would not say so. */
+static void contribute_where(derivation *d, node n, node condition, node bar, index_set over) {
+    graph *g           = d->g;
+    node part          = graph_select(g, condition, bar, zero(g));
+    index_set repeated = over & graph_view(g, condition).free & ~graph_view(g, n).free;
+    if (repeated && derive_wanted(d, n)) {
+        node some = graph_reduce(g, REDUCE_ANY, repeated, NODE_NONE, condition);
+        part      = graph_select(g, some, graph_reduce(g, REDUCE_SUM, repeated, NODE_NONE, part), zero(g));
+        over &= ~repeated;
+    }
+    derive_contribute(d, n, part, over);
+}
+
 static void pointwise_rule(derivation *d, node z, node bar) {
     graph *g       = d->g;
     node_view v    = graph_view(g, z);
@@ -238,8 +252,8 @@ static void pointwise_rule(derivation *d, node z, node bar) {
         break;
     }
     case NODE_SELECT:
-        derive_contribute(d, b, graph_select(g, a, bar, zero(g)), free);
-        derive_contribute(d, c, graph_select(g, a, zero(g), bar), free);
+        contribute_where(d, b, a, bar, free);
+        contribute_where(d, c, unary(g, NODE_NOT, a), bar, free);
         break;
     default: /* comparisons, floor, conversions, STOP: no derivative */
         break;
@@ -270,15 +284,7 @@ static void reduce_rule(derivation *d, node z, node bar) {
     index_set over = v.free | v.vars, vars = v.vars;
     if (v.reduction == REDUCE_SUM) {
         derive_because(d, DERIVE_sum, z);
-        index_set repeated = vars & ~graph_view(g, body).free;
-        node part          = graph_select(g, domain, bar, zero(g));
-        if (repeated &&
-            graph_view(g, domain).free & repeated) { /* the condition that there is a summand stays outermost */
-            node some = graph_reduce(g, REDUCE_ANY, repeated, NODE_NONE, domain);
-            part      = graph_select(g, some, graph_reduce(g, REDUCE_SUM, repeated, NODE_NONE, part), zero(g));
-            over &= ~repeated;
-        }
-        derive_contribute(d, body, part, over);
+        contribute_where(d, body, domain, bar, over);
     } else if (v.reduction == REDUCE_PRODUCT) {
         derive_because(d, DERIVE_product, z);
         node part = times(g, bar, derive_other_factors(g, z));

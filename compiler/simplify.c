@@ -153,6 +153,15 @@ static node visit_product(simplifier *s, node n, node plain) {
     return product_build(s, &p);
 }
 
+static node visit_any(simplifier *s, index_set vars, node domain, node body) {
+    node both[2] = {domain, body};
+    if (simplify_may(s, REWRITE_inhabited) && bounds_inhabited(s, vars, both, 2, NULL, 0)) {
+        simplify_because(s, REWRITE_inhabited);
+        return graph_bool(s->g, true);
+    }
+    return graph_reduce(s->g, REDUCE_ANY, vars, domain, body);
+}
+
 static node visit(simplifier *s, node n) {
     graph *g    = s->g;
     node_view v = graph_view(g, n);
@@ -167,7 +176,8 @@ static node visit(simplifier *s, node n) {
     case NODE_REDUCE:
         if (v.reduction == REDUCE_SUM && v.type == TYPE_FLOAT)
             return simplify_sum(s, v.vars, child[0], child[1]);
-        return graph_reduce(g, v.reduction, v.vars, child[0], child[1]);
+        return v.reduction == REDUCE_ANY ? visit_any(s, v.vars, child[0], child[1])
+                                         : graph_reduce(g, v.reduction, v.vars, child[0], child[1]);
     case NODE_GATHER: {
         index_id substituted[GRAPH_INDICES];
         memcpy(substituted, v.substituted, v.child_count - 1);

@@ -146,6 +146,7 @@ static void every_stage(void **state) {
     }
     print_tally(&all);
     assert_int_equal(all.failed, 0);
+    assert_int_equal(all.tame_undefined, 0); /* finite values have finite gradients, unless the spec is wild */
     assert_true(all.rejected * 20 <= all.specs);
     if (alone)
         return;
