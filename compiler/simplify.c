@@ -46,13 +46,19 @@ bool simplify_may(simplifier *s, reason why) {
 }
 
 void simplify_because(simplifier *s, reason why) {
-    graph_because(s->g, why, s->here);
+    if (why == REASON_SPEC)
+        simplify_as_before(s);
+    else
+        graph_because(s->g, why, s->here);
+    s->why = why;
 }
 
+/* What is only rebuilt keeps the reason of what it was; what the spec says is about the node it was. */
 void simplify_as_before(simplifier *s) {
     node about;
     uint16_t why = graph_reason(s->g, s->here, &about);
-    graph_because(s->g, why, about);
+    graph_because(s->g, why, why == REASON_SPEC && !about ? s->here : about);
+    s->why = REASON_SPEC;
 }
 
 bool simplify_is_derived(const simplifier *s, node n) {
@@ -144,12 +150,15 @@ static node visit_select(simplifier *s, node condition, node then, node otherwis
 /* A product of nodes that are in their final form. */
 static node visit_product(simplifier *s, node n, node plain) {
     product p;
-    s->shared_stay = STAY_PRODUCTS;
-    bool fits      = graph_view(s->g, n).type == TYPE_FLOAT && product_of(s, plain, &p);
-    s->shared_stay = STAY_NONE;
+    s->merged_powers = s->merged_exponentials = false;
+    s->shared_stay                            = STAY_PRODUCTS;
+    bool fits                                 = graph_view(s->g, n).type == TYPE_FLOAT && product_of(s, plain, &p);
+    s->shared_stay                            = STAY_NONE;
     if (!fits)
         return plain;
-    simplify_because(s, REWRITE_powers);
+    simplify_because(s, s->merged_exponentials ? REWRITE_exponentials
+                        : s->merged_powers     ? REWRITE_powers
+                                               : REWRITE_narrow_first);
     return product_build(s, &p);
 }
 

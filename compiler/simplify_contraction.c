@@ -206,6 +206,7 @@ static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
 typedef struct plan {
     whole w;
     node except; /* a sum that is opened, and so is not there to be used */
+    bool opened; /* there are such */
     double cost;
     unsigned covered;
 } plan;
@@ -213,6 +214,7 @@ typedef struct plan {
 /* Looks into factors for as long as that makes the sum cheaper. */
 static void open_factors(simplifier *s, plan *p) {
     p->except = NODE_NONE;
+    p->opened = false;
     p->cost   = order_cost(s, &p->w.c, &p->w.outside, NODE_NONE, &p->covered);
     if (!simplify_may(s, REWRITE_contraction))
         return;
@@ -226,6 +228,7 @@ static void open_factors(simplifier *s, plan *p) {
             node base     = p->w.c.item[k].base;
             double own    = own_cost(s, base);
             opened.except = own > 0 ? base : NODE_NONE;
+            opened.opened = true;
             opened.cost   = order_cost(s, &opened.w.c, &opened.w.outside, opened.except, &opened.covered);
             if (p->cost + own - opened.cost > best_gain) {
                 best_gain = p->cost + own - opened.cost;
@@ -312,6 +315,17 @@ static void remember(simplifier *s, const summand *t, node n) {
         remember_whole(s, &w, n);
 }
 
+/* What has become of the sum, if it is not its order. */
+static reason reason_of(const summand *t, const plan *p) {
+    if (p->opened)
+        return REWRITE_contraction;
+    if (p->w.outside.factors)
+        return REWRITE_factors_out;
+    if (p->w.outside.masks)
+        return REWRITE_conditions_out;
+    return t->apart.masks ? REWRITE_domains : REASON_SPEC;
+}
+
 /* The value of the sum; NODE_NONE where it is too large. */
 static node sum_of(simplifier *s, const summand *t) {
     plan p;
@@ -327,8 +341,12 @@ static node sum_of(simplifier *s, const summand *t) {
                 return NODE_NONE;
         return product_build(s, &result);
     }
-    if (!order_build(s, &p.w.c, p.except, &result))
+    reason why = reason_of(t, &p);
+    simplify_because(s, why);
+    if (!order_build(s, &p.w.c, p.except, why, &result))
         return NODE_NONE;
+    if (why)
+        simplify_because(s, why);
     node n = product_build(s, &result);
     remember_whole(s, &p.w, n);
     remember(s, t, n);
@@ -426,8 +444,9 @@ static node in_normal_form(simplifier *s, index_set vars, node domain, node body
 
 node simplify_sum(simplifier *s, index_set vars, node domain, node body) {
     conditions_known around = s->given;
-    simplify_because(s, REWRITE_factors_out);
-    node n   = in_normal_form(s, vars, domain, body);
-    s->given = around;
+    node n                  = in_normal_form(s, vars, domain, body);
+    s->given                = around;
+    if (!n)
+        simplify_as_before(s);
     return n ? n : graph_reduce(s->g, REDUCE_SUM, vars, domain, body);
 }

@@ -63,16 +63,18 @@ typedef enum shared_stay { STAY_NONE, STAY_PRODUCTS, STAY_ALL /* exponentials to
 typedef struct simplifier {
     graph *g;
     uint64_t without;
+    reason why;             /* of the nodes that are being made */
     node here;              /* the node of before that is being rewritten */
     conditions_known given; /* around what is being looked at */
     shared_stay shared_stay;
-    size_t size;     /* handles below it are of before */
-    node *memo;      /* node of before: what it has become */
-    uint32_t *uses;  /* node of before: how many nodes and outputs read it */
-    size_t capacity; /* of what follows, by node */
-    uint32_t *live;  /* node: how often what it stands for was read before; 0: it is new */
-    int8_t *tame;    /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
-    int8_t *opaque;  /* node: 1 a condition that depends on data of which nothing is known, -1 not, 0 not looked at */
+    bool merged_powers, merged_exponentials; /* since they were last set to false */
+    size_t size;                             /* handles below it are of before */
+    node *memo;                              /* node of before: what it has become */
+    uint32_t *uses;                          /* node of before: how many nodes and outputs read it */
+    size_t capacity;                         /* of what follows, by node */
+    uint32_t *live;                          /* node: how often what it stands for was read before; 0: it is new */
+    int8_t *tame;   /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
+    int8_t *opaque; /* node: 1 a condition that depends on data of which nothing is known, -1 not, 0 not looked at */
     inhabited_memo *inhabited; /* node: of a domain, the last answer */
     interval *bounds;          /* node: of its value; low > high: not looked at */
     uint32_t *first_known;
@@ -82,8 +84,8 @@ typedef struct simplifier {
 
 /* May the rewrite be made? If so, the nodes that follow are made for it. */
 bool simplify_may(simplifier *s, reason why);
-void simplify_because(simplifier *s, reason why);
-void simplify_as_before(simplifier *s); /* what follows is only rebuilt: it keeps the reason of what it was */
+void simplify_because(simplifier *s, reason why); /* REASON_SPEC: as simplify_as_before */
+void simplify_as_before(simplifier *s);           /* what follows is only rebuilt: it keeps the reason of what it was */
 void simplify_fit(simplifier *s);
 /* Is n of before part of a derivative? Those are promised for finite values only, so 0 x = 0 and x - x = 0 there. */
 bool simplify_is_derived(const simplifier *s, node n);
@@ -128,8 +130,9 @@ bool contraction_add(contraction *c, factor f); /* in order; false where there i
 /* Operations of the best order; existing sums, `except` aside, cost nothing, with factors in them that stand `outside`
  * or without. *covered: bit k, factor k is in one. */
 double order_cost(simplifier *s, const contraction *c, const product *outside, node except, unsigned *covered);
-/* Multiplies the sum in the best order into *p. */
-bool order_build(simplifier *s, const contraction *c, node except, product *p);
+/* Multiplies the sum in the best order into *p. `why`: what it is for where neither the order nor an existing sum is.
+ */
+bool order_build(simplifier *s, const contraction *c, node except, reason why, product *p);
 /* n = coefficient * the sum of c, for order_cost to find. */
 void order_remember(simplifier *s, const contraction *c, double coefficient, node n);
 

@@ -33,6 +33,7 @@ typedef struct search {
     unsigned extras;
     double scale; /* and their coefficients */
     bool existing;
+    reason why;
 } search;
 
 /* Is the known sum one over these factors, perhaps times some that stand outside? Counts the latter; -1: it is not. */
@@ -285,15 +286,17 @@ static bool emit(search *q, unsigned set, product *p) {
     double coefficient = body.coefficient;
     body.coefficient   = 1;
     p->coefficient *= coefficient;
-    simplify_because(q->s, q->existing ? REWRITE_existing_product : REWRITE_contraction);
+    simplify_because(q->s, q->existing            ? REWRITE_existing_product
+                           : summed == q->c->vars ? q->why
+                                                  : REWRITE_contraction);
     node n = graph_reduce(q->s->g, REDUCE_SUM, summed, conjunction(q->s->g, list, count), product_build(q->s, &body));
     remember_set(q, set, n, extras, scale * coefficient);
     return product_add_node(q->s, p, n, 1);
 }
 
-bool order_build(simplifier *s, const contraction *c, node except, product *p) {
+bool order_build(simplifier *s, const contraction *c, node except, reason why, product *p) {
     product outside = *p;
-    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .scale = 1};
+    search q        = {.s = s, .c = c, .except = except, .outside = &outside, .scale = 1, .why = why};
     bool fits       = true;
     if (run(&q)) {
         fits = emit(&q, (1u << c->items) - 1, p);

@@ -47,6 +47,7 @@ bool product_add_factor(simplifier *s, product *p, node base, int power) {
         p->factor[at].power += power;
         if (!p->factor[at].power)
             remove_factor(p, at);
+        s->merged_powers = true;
         return true;
     }
     if (p->factors == FACTORS)
@@ -87,9 +88,15 @@ static bool stays_whole(const simplifier *s, node n, node_op op) {
                                          ((op == NODE_MUL || op == NODE_DIV) && s->shared_stay != STAY_NONE));
 }
 
+/* A constant leaves even a product that stays whole: it costs least where the fewest elements are. */
+static bool has_coefficient(const graph *g, node_view v) {
+    return v.op == NODE_MUL &&
+           (graph_view(g, v.child[0]).op == NODE_FLOAT || graph_view(g, v.child[1]).op == NODE_FLOAT);
+}
+
 static bool open_node(simplifier *s, product *p, node n, int power) {
     node_view v = graph_view(s->g, n);
-    if (stays_whole(s, n, v.op))
+    if (stays_whole(s, n, v.op) && !has_coefficient(s->g, v))
         return product_add_factor(s, p, n, power);
     node a = v.child_count ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     node condition;
@@ -206,6 +213,7 @@ static bool merge_exponentials(simplifier *s, product *p) {
         remove_factor(p, i);
     }
     bool fits = true;
+    s->merged_exponentials |= count > 1;
     for (unsigned i = 0; i < count && fits; i++)
         fits = open_exponent(s, p, graph_view(s->g, taken[i].base).child[0], taken[i].power, whole, given);
     return fits;
@@ -221,6 +229,7 @@ static bool merge_roots(simplifier *s, product *p) {
         node inside = v.child[0];
         if (bounds_of(s, inside).low < 0)
             continue;
+        s->merged_powers   = true;
         p->factor[i].power = power % 2;
         if (!p->factor[i].power)
             remove_factor(p, i);
@@ -394,7 +403,8 @@ static part multiply_two(graph *g, const part *a, const part *b) {
     return out;
 }
 
-static node multiply_parts(graph *g, part *list, unsigned count, double coefficient) {
+static node multiply_parts(simplifier *s, part *list, unsigned count, double coefficient) {
+    graph *g = s->g;
     if (!count)
         return graph_float(g, coefficient);
     unsigned at = 0;
@@ -407,7 +417,8 @@ static node multiply_parts(graph *g, part *list, unsigned count, double coeffici
         list[at].over = multiplied(g, list[at].over, graph_float(g, coefficient));
     while (count > 1) {
         unsigned a = 0, b = 1;
-        narrowest_pair(g, list, count, &a, &b);
+        if (simplify_may(s, REWRITE_narrow_first))
+            narrowest_pair(g, list, count, &a, &b);
         list[a] = multiply_two(g, &list[a], &list[b]);
         list[b] = list[--count];
     }
@@ -438,18 +449,19 @@ node product_exponential(simplifier *s, const product *p) {
 }
 
 node product_build(simplifier *s, const product *given) {
-    product p = *given;
+    product p  = *given;
+    reason why = s->why;
     if (!merge_exponentials(s, &p))
         p = *given;
     absorb_logarithms(s, &p);
     part list[FACTORS + 1];
     unsigned count = 0;
-    if (p.terms) {
+    if (p.terms)
         add_part(s->g, list, &count, product_exponential(s, &p), false);
-    }
+    simplify_because(s, why);
     for (unsigned i = 0; i < p.factors; i++)
         add_part(s->g, list, &count, power_node(s, p.factor[i].base, abs(p.factor[i].power)), p.factor[i].power < 0);
-    node n   = multiply_parts(s->g, list, count, p.coefficient);
+    node n   = multiply_parts(s, list, count, p.coefficient);
     node all = conjunction(s->g, p.mask, p.masks);
     return all ? graph_select(s->g, all, n, graph_float(s->g, 0)) : n;
 }

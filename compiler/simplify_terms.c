@@ -51,8 +51,9 @@ node terms_build(simplifier *s, unsigned count, const term *terms) {
             n = graph_mul(g, n, graph_float(g, abs(terms[i].times)));
         put(g, list, &piles, n, terms[i].times < 0, graph_view(g, n).free);
     }
+    bool narrow_first = simplify_may(s, REWRITE_narrow_first);
     while (piles > 1) {
-        unsigned at = narrowest(g, list, piles);
+        unsigned at = narrow_first ? narrowest(g, list, piles) : 0;
         pile narrow = list[at];
         list[at]    = list[--piles];
         unsigned to = narrowest(g, list, piles);
