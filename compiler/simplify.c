@@ -93,6 +93,30 @@ static uint8_t *reach(simplifier *s) {
     return reached;
 }
 
+/* Numbers made of indices and constants alone often lie exactly where a step of `int`, `floor` or a comparison is, and
+ * rounding otherwise would step over it: what leads to those is left as the spec has it. */
+static uint8_t *keep_exact(const simplifier *s, const uint8_t *reached) {
+    graph *g       = s->g;
+    uint8_t *data  = get(s->size, 1); /* depends on more than indices */
+    uint8_t *exact = get(s->size, 1);
+    for (size_t n = 1; n < s->size; n++) {
+        node_view v = graph_view(g, (node)n);
+        data[n]     = v.op == NODE_TENSOR || v.op == NODE_RANDOM || v.op == NODE_PREVIOUS;
+        for (unsigned i = 0; i < v.child_count; i++)
+            data[n] |= data[v.child[i]];
+    }
+    for (size_t n = s->size; n-- > 1;) {
+        node_view v = graph_view(g, (node)n);
+        bool steps  = v.op == NODE_TO_INT || v.op == NODE_FLOOR || v.op == NODE_LESS || v.op == NODE_LESS_EQUAL ||
+                     v.op == NODE_EQUAL;
+        for (unsigned i = 0; reached[n] && (steps || exact[n]) && i < v.child_count; i++)
+            if (!data[v.child[i]])
+                exact[v.child[i]] = 1;
+    }
+    free(data);
+    return exact;
+}
+
 /* A scan gets states of its own, once its first leaf is met. */
 static node new_leaf(simplifier *s, node leaf) {
     graph *g       = s->g;
@@ -183,7 +207,7 @@ static node visit(simplifier *s, node n) {
         child[i] = s->memo[v.child[i]];
     switch (v.op) {
     case NODE_REDUCE:
-        if (v.reduction == REDUCE_SUM && v.type == TYPE_FLOAT)
+        if (v.reduction == REDUCE_SUM && v.type == TYPE_FLOAT && !s->exact[n])
             return simplify_sum(s, v.vars, child[0], child[1]);
         return v.reduction == REDUCE_ANY ? visit_any(s, v.vars, child[0], child[1])
                                          : graph_reduce(g, v.reduction, v.vars, child[0], child[1]);
@@ -196,12 +220,12 @@ static node visit(simplifier *s, node n) {
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
     case NODE_ADD:
     case NODE_SUB:
-        if (v.type == TYPE_FLOAT)
+        if (v.type == TYPE_FLOAT && !s->exact[n])
             return simplify_add(s, n);
         break;
     case NODE_SELECT: {
         node plain = visit_select(s, child[0], child[1], child[2]);
-        return graph_is_guarded(g, plain) ? visit_product(s, n, plain) : plain;
+        return !s->exact[n] && graph_is_guarded(g, plain) ? visit_product(s, n, plain) : plain;
     }
     default:
         break;
@@ -212,7 +236,7 @@ static node visit(simplifier *s, node n) {
     if ((v.op == NODE_MUL || v.op == NODE_DIV) && v.type == TYPE_FLOAT && zero && simplify_is_derived(s, n) &&
         simplify_may(s, REWRITE_cancel))
         return graph_float(g, 0);
-    if (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG || v.op == NODE_EXP)
+    if (!s->exact[n] && (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG || v.op == NODE_EXP))
         return visit_product(s, n, plain);
     return plain;
 }
@@ -234,6 +258,7 @@ static void note_readers(simplifier *s, node n, uint32_t readers) {
 
 static void walk(simplifier *s) {
     uint8_t *reached = reach(s);
+    s->exact         = keep_exact(s, reached);
     for (size_t n = 1; n < s->size; n++) {
         if (!reached[n] || s->memo[n])
             continue;
@@ -260,6 +285,7 @@ void simplify_outputs(graph *g, const simplify_options *options) {
     graph_because(g, REASON_SPEC, NODE_NONE);
     free(s.memo);
     free(s.uses);
+    free(s.exact);
     free(s.live);
     free(s.tame);
     free(s.opaque);

@@ -71,6 +71,7 @@ typedef struct simplifier {
     size_t size;                             /* handles below it are of before */
     node *memo;                              /* node of before: what it has become */
     uint32_t *uses;                          /* node of before: how many nodes and outputs read it */
+    uint8_t *exact;                          /* node of before: it is only rebuilt */
     size_t capacity;                         /* of what follows, by node */
     uint32_t *live;                          /* node: how often what it stands for was read before; 0: it is new */
     int8_t *tame;   /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */

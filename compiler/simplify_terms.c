@@ -87,7 +87,7 @@ static bool collect(simplifier *s, node n, int sign, summand *list, unsigned *co
     node_view v = graph_view(s->g, n);
     node a = v.child_count ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     bool sum = (v.op == NODE_ADD || v.op == NODE_SUB) && v.type == TYPE_FLOAT;
-    if (sum && (top || s->uses[n] == 1))
+    if (sum && (top || (s->uses[n] == 1 && !s->exact[n])))
         return collect(s, a, sign, list, count, false) &&
                collect(s, b, v.op == NODE_SUB ? -sign : sign, list, count, false);
     if (*count == TERMS)
