@@ -169,16 +169,22 @@ static void close_carries(backward *b) {
 static void derive_steps(backward *b) {
     graph *g        = b->g;
     node *carried   = derive_allocate(b->states, sizeof *carried);
+    bool *plain     = derive_allocate(b->states, sizeof *plain); /* the step passes the adjoint on as it is */
     bool single     = graph_index_extent(g, b->over) == 1;
     index_set whole = bit(b->over);
     if (!single) {
         find_carries(b);
+        for (unsigned k = 0; k < b->states; k++)
+            plain[k] = b->next[k] && b->carry[k] == b->seed[k];
         close_carries(b);
         memcpy(carried, b->carry, b->states * sizeof *carried);
     }
     for (unsigned k = 0; k < b->states; k++) {
         derive_because(b->d, DERIVE_total, b->first + k);
-        b->seed[k] = sum_of(g, b->bar[k], carried[k] ? graph_scan_before(g, carried[k]) : NODE_NONE);
+        if (plain[k]) /* then what it carries is the sum */
+            b->seed[k] = carried[k];
+        else
+            b->seed[k] = sum_of(g, b->bar[k], carried[k] ? graph_scan_before(g, carried[k]) : NODE_NONE);
     }
     through_bodies(b, true);
     node at = graph_int(g, b->reverse ? graph_index_extent(g, b->over) - 1 : 0);
@@ -192,6 +198,7 @@ static void derive_steps(backward *b) {
             derive_contribute(b->d, init, graph_gather(g, carried[k], 1, &b->over, &at), state);
     }
     free(carried);
+    free(plain);
 }
 
 void derive_scan(derivation *d, node z) {

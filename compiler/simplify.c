@@ -31,6 +31,7 @@ void simplify_fit(simplifier *s) {
         return;
     size_t count   = needed * 2;
     s->live        = more(s->live, s->capacity, count, sizeof *s->live);
+    s->read_over   = more(s->read_over, s->capacity, count, sizeof *s->read_over);
     s->tame        = more(s->tame, s->capacity, count, sizeof *s->tame);
     s->opaque      = more(s->opaque, s->capacity, count, sizeof *s->opaque);
     s->inhabited   = more(s->inhabited, s->capacity, count, sizeof *s->inhabited);
@@ -62,11 +63,25 @@ void simplify_as_before(simplifier *s) {
 }
 
 bool simplify_is_derived(const simplifier *s, node n) {
-    return graph_reason(s->g, n, NULL) != REASON_SPEC;
+    node about   = n;
+    uint16_t why = graph_reason(s->g, n, &about);
+    while (why > REASON_SPEC && why < REASON_REWRITES && about) /* what it was before */
+        why = graph_reason(s->g, about, &about);
+    return why > REASON_REWRITES;
 }
 
 bool simplify_is_single(const simplifier *s, node n) {
     return n >= s->capacity || s->live[n] <= 1;
+}
+
+/* Tells the children of n over which indices they are summed, where sums are all that reads them. */
+static void note_sums(simplifier *s, node n, node_view v) {
+    bool sum     = v.op == NODE_REDUCE && v.reduction == REDUCE_SUM;
+    bool product = v.op == NODE_MUL || v.op == NODE_NEG || v.op == NODE_DIV || graph_is_guarded(s->g, n);
+    for (unsigned i = 0; i < v.child_count; i++) {
+        bool factor = product && !(v.op == NODE_DIV && i == 1) && !(v.op == NODE_SELECT && i != 1);
+        s->summed[v.child[i]] |= sum && i == 1 ? v.vars : factor ? s->summed[n] : EVERY_INDEX;
+    }
 }
 
 /* Marks what is reached and counts who reads it. All states of a scan that is reached are. */
@@ -76,11 +91,13 @@ static uint8_t *reach(simplifier *s) {
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         reached[graph_output(g, i)->node] = 1;
         s->uses[graph_output(g, i)->node]++;
+        s->summed[graph_output(g, i)->node] = EVERY_INDEX;
     }
     for (size_t n = s->size; n-- > 1;) {
         if (!reached[n])
             continue;
         node_view v = graph_view(g, (node)n);
+        note_sums(s, (node)n, v);
         for (unsigned i = 0; i < v.child_count; i++)
             reached[v.child[i]] = 1;
         if (v.op == NODE_SCAN)
@@ -195,6 +212,46 @@ static node visit_any(simplifier *s, index_set vars, node domain, node body) {
     return graph_reduce(s->g, REDUCE_ANY, vars, domain, body);
 }
 
+enum { RENAMED_NODES = 64 };
+
+/* The body where index `from` is called `to`, as far down as operations are pointwise; NODE_NONE where they are many.
+ */
+static node renamed(graph *g, node body, index_id from, node to, unsigned *count) {
+    node_view v   = graph_view(g, body);
+    node child[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
+    if (!(v.free >> from & 1))
+        return body;
+    if (!graph_op_is_pointwise(v.op))
+        return graph_gather(g, body, 1, &from, &to);
+    if (++*count > RENAMED_NODES)
+        return NODE_NONE;
+    memcpy(child, v.child, v.child_count * sizeof *child);
+    for (unsigned k = 0; k < v.child_count; k++)
+        if (!(child[k] = renamed(g, child[k], from, to, count)))
+            return NODE_NONE;
+    return graph_pointwise(g, v.op, child[0], child[1], child[2]);
+}
+
+/* A gather that only gives an index another name goes down to what is not pointwise, where it meets others like it. */
+static node visit_gather(simplifier *s, node n, const node *child) {
+    graph *g    = s->g;
+    node_view v = graph_view(g, n);
+    index_id substituted[GRAPH_INDICES];
+    unsigned count = v.child_count - 1, steps = 0;
+    memcpy(substituted, v.substituted, count);
+    node_view to = graph_view(g, child[1]);
+    bool renames = count == 1 && to.op == NODE_INDEX && s->uses[v.child[0]] == 1 &&
+                   graph_index_extent(g, substituted[0]) == graph_space(g, to.vars);
+    if (renames && simplify_may(s, REWRITE_renaming)) {
+        simplify_because(s, REWRITE_renaming);
+        node result = renamed(g, child[0], substituted[0], child[1], &steps);
+        if (result)
+            return result;
+        simplify_as_before(s);
+    }
+    return graph_gather(g, child[0], count, substituted, child + 1);
+}
+
 static node visit(simplifier *s, node n) {
     graph *g    = s->g;
     node_view v = graph_view(g, n);
@@ -211,11 +268,8 @@ static node visit(simplifier *s, node n) {
             return simplify_sum(s, v.vars, child[0], child[1]);
         return v.reduction == REDUCE_ANY ? visit_any(s, v.vars, child[0], child[1])
                                          : graph_reduce(g, v.reduction, v.vars, child[0], child[1]);
-    case NODE_GATHER: {
-        index_id substituted[GRAPH_INDICES];
-        memcpy(substituted, v.substituted, v.child_count - 1);
-        return graph_gather(g, child[0], v.child_count - 1, substituted, child + 1);
-    }
+    case NODE_GATHER:
+        return visit_gather(s, n, child);
     case NODE_TOPK:
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
     case NODE_ADD:
@@ -242,18 +296,19 @@ static node visit(simplifier *s, node n) {
 }
 
 /* Who reads n reads the factors that it is made of. */
-static void note_readers(simplifier *s, node n, uint32_t readers) {
+static void note_readers(simplifier *s, node n, uint32_t readers, index_set summed) {
     node_view v = graph_view(s->g, n);
-    if (s->live[n] >= readers)
+    if (s->live[n] >= readers && !(summed & ~s->read_over[n]))
         return;
-    s->live[n] = readers;
+    s->live[n] = s->live[n] > readers ? s->live[n] : readers;
+    s->read_over[n] |= summed;
     if (v.type != TYPE_FLOAT)
         return;
     if (v.op == NODE_MUL || v.op == NODE_DIV || v.op == NODE_NEG)
         for (unsigned i = 0; i < v.child_count; i++)
-            note_readers(s, v.child[i], readers);
+            note_readers(s, v.child[i], readers, v.op == NODE_DIV && i == 1 ? EVERY_INDEX : summed);
     else if (v.op == NODE_SELECT && graph_is_guarded(s->g, n))
-        note_readers(s, v.child[1], readers);
+        note_readers(s, v.child[1], readers, summed);
 }
 
 static void walk(simplifier *s) {
@@ -267,17 +322,18 @@ static void walk(simplifier *s) {
         s->memo[n] = visit(s, (node)n);
         assert(!(graph_view(s->g, s->memo[n]).free & ~graph_view(s->g, (node)n).free));
         simplify_fit(s);
-        note_readers(s, s->memo[n], s->uses[n]);
+        note_readers(s, s->memo[n], s->uses[n], s->summed[n]);
         if (graph_node_name(s->g, (node)n))
             graph_name_node(s->g, s->memo[n], graph_node_name(s->g, (node)n));
     }
     free(reached);
 }
 
-void simplify_outputs(graph *g, const simplify_options *options) {
+static void simplify_once(graph *g, const simplify_options *options) {
     simplifier s = {.g = g, .without = options ? options->without : 0, .size = graph_node_count(g) + 1};
     s.memo       = get(s.size, sizeof *s.memo);
     s.uses       = get(s.size, sizeof *s.uses);
+    s.summed     = get(s.size, sizeof *s.summed);
     simplify_fit(&s);
     walk(&s);
     for (uint32_t i = 0; i < graph_output_count(g); i++)
@@ -285,12 +341,20 @@ void simplify_outputs(graph *g, const simplify_options *options) {
     graph_because(g, REASON_SPEC, NODE_NONE);
     free(s.memo);
     free(s.uses);
+    free(s.summed);
     free(s.exact);
     free(s.live);
+    free(s.read_over);
     free(s.tame);
     free(s.opaque);
     free(s.inhabited);
     free(s.bounds);
     free(s.first_known);
     free(s.known);
+}
+
+void simplify_outputs(graph *g, const simplify_options *options) {
+    enum { PASSES = 2 }; /* what the first leaves without a second reader, the second takes apart */
+    for (int i = 0; i < PASSES; i++)
+        simplify_once(g, options);
 }

@@ -269,16 +269,21 @@ static bool contains(const contraction *c, factor f) {
     return false;
 }
 
-/* What it costs to compute products again that others have computed: those of `whole` that `apart` still needs. */
+/* What it costs to compute products again that others have computed: those of `whole` that `apart` still needs, when
+ * it needs more of their parts than there were products. */
 static double repeated(const graph *g, const plan *whole, const plan *apart) {
-    double cost = 0;
-    bool needed = false;
+    double largest = 0;
+    int parts = 0, products = 0;
     for (unsigned i = 0; i < apart->w.c.items; i++)
-        needed |= !(apart->covered >> i & 1) && !contains(&whole->w.c, apart->w.c.item[i]);
-    for (unsigned i = 0; i < whole->w.c.items && needed; i++)
-        if (!contains(&apart->w.c, whole->w.c.item[i]))
-            cost += (double)graph_space(g, graph_view(g, whole->w.c.item[i].base).free);
-    return cost;
+        parts += !(apart->covered >> i & 1) && !contains(&whole->w.c, apart->w.c.item[i]);
+    for (unsigned i = 0; i < whole->w.c.items; i++)
+        if (!contains(&apart->w.c, whole->w.c.item[i])) {
+            node_view v  = graph_view(g, whole->w.c.item[i].base);
+            double space = (double)graph_space(g, v.free);
+            products += v.op != NODE_EXP; /* an exponential's parts are another exponential */
+            largest = space > largest ? space : largest;
+        }
+    return parts > products ? (parts - products) * largest : 0;
 }
 
 /* The cheaper form's plan; false where neither fits. */

@@ -8,6 +8,8 @@
 
 enum { FACTORS = 12, MASKS = 16, TERMS = 12, ITEMS = 8 };
 
+#define EVERY_INDEX (~(index_set)0)
+
 /* base^power; power is never 0. */
 typedef struct factor {
     node base;
@@ -71,10 +73,13 @@ typedef struct simplifier {
     size_t size;                             /* handles below it are of before */
     node *memo;                              /* node of before: what it has become */
     uint32_t *uses;                          /* node of before: how many nodes and outputs read it */
-    uint8_t *exact;                          /* node of before: it is only rebuilt */
-    size_t capacity;                         /* of what follows, by node */
-    uint32_t *live;                          /* node: how often what it stands for was read before; 0: it is new */
-    int8_t *tame;   /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
+    index_set
+        *summed; /* node of before: the indices that sums of products with it run over; EVERY_INDEX: others read it */
+    uint8_t *exact;       /* node of before: it is only rebuilt */
+    size_t capacity;      /* of what follows, by node */
+    uint32_t *live;       /* node: how often what it stands for was read before; 0: it is new */
+    index_set *read_over; /* node: the same of what it stands for */
+    int8_t *tame;         /* node: 1 it is finite wherever the inputs are, -1 not proved, 0 not looked at */
     int8_t *opaque; /* node: 1 a condition that depends on data of which nothing is known, -1 not, 0 not looked at */
     inhabited_memo *inhabited; /* node: of a domain, the last answer */
     interval *bounds;          /* node: of its value; low > high: not looked at */

@@ -88,15 +88,22 @@ static bool stays_whole(const simplifier *s, node n, node_op op) {
                                          ((op == NODE_MUL || op == NODE_DIV) && s->shared_stay != STAY_NONE));
 }
 
-/* A constant leaves even a product that stays whole: it costs least where the fewest elements are. */
-static bool has_coefficient(const graph *g, node_view v) {
-    return v.op == NODE_MUL &&
-           (graph_view(g, v.child[0]).op == NODE_FLOAT || graph_view(g, v.child[1]).op == NODE_FLOAT);
+/* Does a factor leave even a product that stays whole? One that no sum that reads the product sums over does, constants
+ * among them: all those sums are then multiplied with it, which have fewer elements. */
+static bool loses_factor(const simplifier *s, node n, node_view v) {
+    if (v.op != NODE_MUL)
+        return false;
+    for (unsigned i = 0; i < 2; i++) {
+        node_view f = graph_view(s->g, v.child[i]);
+        if (f.op == NODE_FLOAT || (s->shared_stay == STAY_ALL && !(f.free & s->read_over[n]) && f.free != v.free))
+            return true;
+    }
+    return false;
 }
 
 static bool open_node(simplifier *s, product *p, node n, int power) {
     node_view v = graph_view(s->g, n);
-    if (stays_whole(s, n, v.op) && !has_coefficient(s->g, v))
+    if (stays_whole(s, n, v.op) && !loses_factor(s, n, v))
         return product_add_factor(s, p, n, power);
     node a = v.child_count ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     node condition;

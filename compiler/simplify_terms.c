@@ -144,7 +144,7 @@ static double worth(const graph *g, const product *p) {
  * 0 where neither hold, so what leaves it must be finite. */
 static product common_of(simplifier *s, product *a, product *b) {
     product first = *a, second = *b, both = product_common(a, b), wanted = product_one();
-    if (!a->masks && !b->masks)
+    if (!a->masks || !b->masks)
         return both;
     wanted.coefficient = both.coefficient;
     wanted.masks       = both.masks;
