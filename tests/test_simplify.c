@@ -24,6 +24,7 @@ static const struct example {
      "input z[t,s] m[t] = max[s](z[t,s]) "
      "output o[t,s] = exp(z[t,s] - m[t]) / sum[s](exp(z[t,s] - m[t]))"},
     {REWRITE_powers, OPERATIONS, false, "input a[t] output o[t] = a[t] * a[t] * a[t] * a[t]"},
+    {REWRITE_narrow_first, OPERATIONS, false, "input c[t,s,d], a[t], b[s] output o[t,s,d] = c[t,s,d] * a[t] * b[s]"},
     {REWRITE_domains, NODES, true, "input a[s], b[t,s] output o[t] = sum[s](if s <= t then a[s] * b[t,s] else 0)"},
     {REWRITE_conditions_out, OPERATIONS, false,
      "input a[s], c[t,s] output o[t] = sum[s](a[s] * c[t,s]) output p[t] = sum[s where t < 3](a[s] * c[t,s])"},
