@@ -171,11 +171,13 @@ static void others(void **state) {
 }
 
 /* Attention in which the first position sees nothing, written in three ways: its row is 0, in values and gradients. */
+static const char unguarded[] =
+    "input z[t,s], v[s,d] m[t] = stop(max[s where s < t](z[t,s])) l[t] = sum[s where s < t](exp(z[t,s] - m[t])) "
+    "output o[t,d] = sum[s where s < t](exp(z[t,s] - m[t]) / l[t] * v[s,d])";
 static const char *const blind[] = {
     "input z[t,s], v[s,d] output o[t,d] = sum[s](softmax[s where s < t](z[t,s]) * v[s,d])",
     "input z[t,s], v[s,d] p[t,s] = softmax[s where s < t](z[t,s]) output o[t,d] = sum[s where s < t](p[t,s] * v[s,d])",
-    "input z[t,s], v[s,d] m[t] = stop(max[s where s < t](z[t,s])) l[t] = sum[s where s < t](exp(z[t,s] - m[t])) "
-    "output o[t,d] = sum[s where s < t](exp(z[t,s] - m[t]) / l[t] * v[s,d])",
+    unguarded,
 };
 
 static void attends_to_nothing(void **state) {
