@@ -180,12 +180,11 @@ static node branch_under(const simplifier *s, node condition, bool holds, node b
 }
 
 static node visit_select(simplifier *s, node condition, node then, node otherwise) {
-    if (simplify_may(s, REWRITE_nested_conditions)) {
-        simplify_because(s, REWRITE_nested_conditions);
-        then      = branch_under(s, condition, true, then);
-        otherwise = branch_under(s, condition, false, otherwise);
-    }
-    return graph_select(s->g, condition, then, otherwise);
+    node b = branch_under(s, condition, true, then), c = branch_under(s, condition, false, otherwise);
+    if ((b == then && c == otherwise) || !simplify_may(s, REWRITE_nested_conditions))
+        return graph_select(s->g, condition, then, otherwise);
+    simplify_because(s, REWRITE_nested_conditions);
+    return graph_select(s->g, condition, b, c);
 }
 
 /* A product of nodes that are in their final form. */
@@ -197,9 +196,10 @@ static node visit_product(simplifier *s, node n, node plain) {
     s->shared_stay                            = STAY_NONE;
     if (!fits)
         return plain;
-    simplify_because(s, s->merged_exponentials ? REWRITE_exponentials
-                        : s->merged_powers     ? REWRITE_powers
-                                               : REWRITE_narrow_first);
+    simplify_because(s, s->merged_exponentials                  ? REWRITE_exponentials
+                        : s->merged_powers                      ? REWRITE_powers
+                        : simplify_may(s, REWRITE_narrow_first) ? REWRITE_narrow_first
+                                                                : REASON_SPEC);
     return product_build(s, &p);
 }
 

@@ -155,6 +155,14 @@ static bool add_term(product *p, node n, int times) {
 
 enum { LARGEST_MULTIPLE = 8 };
 
+/* Is a sum in an exponent taken apart? One of what is narrow is, and one with a narrow part, unless others read it. */
+static bool comes_apart(const simplifier *s, node n, node_view v, index_set whole) {
+    if (v.op != NODE_ADD && v.op != NODE_SUB)
+        return false;
+    bool narrow_part = graph_view(s->g, v.child[0]).free != whole || graph_view(s->g, v.child[1]).free != whole;
+    return v.free != whole || (narrow_part && simplify_is_single(s, n));
+}
+
 /* Adds an exponent. Sums with a part that depends on fewer indices than the whole come apart, so that what is narrow
  * can be computed apart; the logarithm of what is narrow is a factor. */
 static bool open_exponent(simplifier *s, product *p, node n, int times, index_set whole,
@@ -169,8 +177,7 @@ static bool open_exponent(simplifier *s, product *p, node n, int times, index_se
             if (graph_is_constant(s->g, side ? b : a, &number) && fabs(number) <= LARGEST_MULTIPLE &&
                 number == (int)number && number != 0)
                 return open_exponent(s, p, side ? a : b, times * (int)number, whole, given);
-    if ((v.op == NODE_ADD || v.op == NODE_SUB) &&
-        (graph_view(s->g, a).free != whole || graph_view(s->g, b).free != whole))
+    if (comes_apart(s, n, v, whole))
         return open_exponent(s, p, a, times, whole, given) &&
                open_exponent(s, p, b, v.op == NODE_SUB ? -times : times, whole, given);
     if (v.op == NODE_LOG && v.free != whole && !(s->without >> REWRITE_logarithms & 1) &&
@@ -209,6 +216,8 @@ static bool merge_exponentials(simplifier *s, product *p) {
         return true;
     index_set whole = graph_view(s->g, p->factor[main].base).free;
     bool merge      = !(s->without >> REWRITE_exponentials & 1);
+    if (!merge && p->terms)
+        return true; /* the others stay factors */
     factor taken[FACTORS];
     unsigned count = 0;
     for (unsigned i = p->factors; i-- > 0;) {

@@ -251,6 +251,7 @@ node terms_add(simplifier *s, unsigned count, const node *terms) {
             list[i].node = NODE_NONE;
     }
     node simple = collected(s, list, count, simplify_is_derived(s, s->here));
+    simplify_because(s, REWRITE_split_sums);
     for (unsigned i = 0; i < count && !simple; i++)
         plain = plain ? graph_add(s->g, plain, terms[i]) : terms[i];
     return simple ? simple : plain;
