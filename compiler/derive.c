@@ -77,6 +77,11 @@ static node plus(graph *g, node a, node b) {
             common[count++] = of_a[i];
             shared          = shared ? graph_and(g, shared, of_a[i]) : of_a[i];
         }
+    if (!shared && graph_view(g, of_a[0]).op == NODE_REDUCE && graph_view(g, of_b[0]).op == NODE_REDUCE) {
+        /* of contribute_where: sums over what may be nothing */
+        node either = graph_pointwise(g, NODE_OR, v.child[0], w.child[0], NODE_NONE);
+        return graph_select(g, either, graph_add(g, a, b), zero(g));
+    }
     if (!shared)
         return graph_add(g, a, b);
     a1 = under_the_rest(g, of_a, count_a, common, count, a1);

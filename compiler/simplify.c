@@ -3,6 +3,7 @@
 #include "simplify_internal.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,8 +111,11 @@ static uint8_t *reach(simplifier *s) {
     return reached;
 }
 
-/* Numbers made of indices and constants alone often lie exactly where a step of `int`, `floor` or a comparison is, and
- * rounding otherwise would step over it: what leads to those is left as the spec has it. */
+enum { EXACT = 1, ROUNDED_ALIKE = 2 }; /* simplifier.exact */
+
+/* What is left as it is, because rounding would change more than a digit. Numbers made of indices and constants alone
+ * often lie exactly where a step of `int`, `floor` or a comparison is: all that leads to those. And what is compared
+ * for equality, or is the largest of some: both sides must go on being rounded alike, down to sums and tensors. */
 static uint8_t *keep_exact(const simplifier *s, const uint8_t *reached) {
     graph *g       = s->g;
     uint8_t *data  = get(s->size, 1); /* depends on more than indices */
@@ -123,13 +127,22 @@ static uint8_t *keep_exact(const simplifier *s, const uint8_t *reached) {
             data[n] |= data[v.child[i]];
     }
     for (size_t n = s->size; n-- > 1;) {
-        node_view v = graph_view(g, (node)n);
-        bool steps  = v.op == NODE_TO_INT || v.op == NODE_FLOOR || v.op == NODE_LESS || v.op == NODE_LESS_EQUAL ||
-                     v.op == NODE_EQUAL;
-        for (unsigned i = 0; reached[n] && (steps || exact[n]) && i < v.child_count; i++)
-            if (!data[v.child[i]])
-                exact[v.child[i]] = 1;
+        node_view v  = graph_view(g, (node)n);
+        bool steps   = v.op == NODE_TO_INT || v.op == NODE_FLOOR || v.op == NODE_LESS || v.op == NODE_LESS_EQUAL;
+        bool extreme = v.op == NODE_REDUCE && (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN);
+        bool same    = v.op == NODE_EQUAL || v.op == NODE_TOPK || extreme;
+        bool through = graph_op_is_pointwise(v.op) || v.op == NODE_GATHER;
+        for (unsigned i = 0; reached[n] && i < v.child_count; i++) {
+            node child = v.child[i];
+            if (!data[child] && (steps || same || exact[n] & EXACT))
+                exact[child] |= EXACT;
+            if (same || (through && exact[n] & ROUNDED_ALIKE))
+                exact[child] |= ROUNDED_ALIKE;
+        }
     }
+    for (size_t n = 1; n < s->size; n++) /* a sum at the end of such a chain is free */
+        if (exact[n] == ROUNDED_ALIKE && graph_view(g, (node)n).op == NODE_REDUCE)
+            exact[n] = 0;
     free(data);
     return exact;
 }
@@ -240,7 +253,7 @@ static node visit_gather(simplifier *s, node n, const node *child) {
     unsigned count = v.child_count - 1, steps = 0;
     memcpy(substituted, v.substituted, count);
     node_view to = graph_view(g, child[1]);
-    bool renames = count == 1 && to.op == NODE_INDEX && s->uses[v.child[0]] == 1 &&
+    bool renames = !s->exact[n] && count == 1 && to.op == NODE_INDEX && s->uses[v.child[0]] == 1 &&
                    graph_index_extent(g, substituted[0]) == graph_space(g, to.vars);
     if (renames && simplify_may(s, REWRITE_renaming)) {
         simplify_because(s, REWRITE_renaming);
@@ -284,6 +297,10 @@ static node visit(simplifier *s, node n) {
     default:
         break;
     }
+    double divisor;
+    if (s->exact[n] == ROUNDED_ALIKE && v.op == NODE_DIV && v.type == TYPE_FLOAT &&
+        graph_is_constant(g, child[1], &divisor) && isfinite(1 / divisor))
+        return graph_mul(g, child[0], graph_float(g, 1 / divisor));
     node plain = graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
                                  v.child_count > 2 ? child[2] : NODE_NONE);
     bool zero  = is_value(g, child[0], 0) || (v.op == NODE_MUL && is_value(g, child[1], 0));

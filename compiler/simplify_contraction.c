@@ -185,7 +185,7 @@ static bool expand(simplifier *s, const whole *w, unsigned k, whole *out) {
     node domain = v.child[0], body = v.child[1];
     index_set inside = v.vars;
     product p;
-    if ((inside & all_indices(g, &w->c)) || !product_of(s, body, &p))
+    if ((inside & (all_indices(g, &w->c) | product_free(g, &w->outside))) || !product_of(s, body, &p))
         return false;
     *out         = *w;
     out->c.items = 0;
@@ -454,4 +454,79 @@ node simplify_sum(simplifier *s, index_set vars, node domain, node body) {
     if (!n)
         simplify_as_before(s);
     return n ? n : graph_reduce(s->g, REDUCE_SUM, vars, domain, body);
+}
+
+/* Joining sums */
+
+/* The one sum among the factors of p that nobody else reads; FACTORS where there is none, or several. */
+static unsigned only_sum(const simplifier *s, const product *p) {
+    unsigned at = FACTORS;
+    for (unsigned i = 0; i < p->factors; i++) {
+        if (!is_sum(s->g, p->factor[i]) || !simplify_is_single(s, p->factor[i].base))
+            continue;
+        if (at != FACTORS)
+            return FACTORS;
+        at = i;
+    }
+    return at;
+}
+
+/* Splits p into its sum's summand and what stands before the sum. */
+static bool take_sum(simplifier *s, const product *p, node *sum, product *body, product *before) {
+    unsigned at = only_sum(s, p);
+    if (at == FACTORS || p->masks || p->terms)
+        return false;
+    *sum    = p->factor[at].base;
+    *before = *p;
+    return product_take_factor(before, *sum, 1) && product_of(s, graph_view(s->g, *sum).child[1], body) && !body->masks;
+}
+
+static bool multiply_into(simplifier *s, product *p, const product *more) {
+    bool fits = true;
+    p->coefficient *= more->coefficient;
+    for (unsigned i = 0; i < more->factors && fits; i++)
+        fits = product_add_factor(s, p, more->factor[i].base, more->factor[i].power);
+    return fits;
+}
+
+static double space_with(const graph *g, index_set vars, const product *p) {
+    return (double)graph_space(g, vars | product_free(g, p));
+}
+
+node simplify_join(simplifier *s, const product *a, const product *b) {
+    graph *g = s->g;
+    node sum[2];
+    product body[2], before[2];
+    if (!simplify_may(s, REWRITE_join_sums) || !take_sum(s, a, &sum[0], &body[0], &before[0]) ||
+        !take_sum(s, b, &sum[1], &body[1], &before[1]))
+        return NODE_NONE;
+    node_view v = graph_view(g, sum[0]), w = graph_view(g, sum[1]);
+    index_set vars = v.vars;
+    node domain    = v.child[0];
+    if (vars != w.vars || domain != w.child[0])
+        return NODE_NONE;
+    double apart = 2 * (space_with(g, vars, &body[0]) + space_with(g, vars, &body[1]));
+    product both = product_common(&body[0], &body[1]);
+    if (!(product_free(g, &both) & vars) || !multiply_into(s, &body[0], &before[0]) ||
+        !multiply_into(s, &body[1], &before[1]))
+        return NODE_NONE;
+    product whole = both;
+    for (unsigned i = 0; i < 2; i++)
+        if (!multiply_into(s, &whole, &body[i]))
+            return NODE_NONE;
+    double together = 2 * space_with(g, vars, &whole);
+    for (unsigned i = 0; i < 2; i++)
+        together += (double)(body[i].factors + 1) * space_with(g, 0, &body[i]);
+    if (together >= apart)
+        return NODE_NONE;
+    simplify_because(s, REWRITE_join_sums);
+    term t[2];
+    for (unsigned i = 0; i < 2; i++) {
+        t[i].times          = body[i].coefficient < 0 ? -1 : 1;
+        body[i].coefficient = fabs(body[i].coefficient);
+        t[i].node           = product_build(s, &body[i]);
+    }
+    if (!product_add_node(s, &both, terms_build(s, 2, t), 1))
+        return NODE_NONE;
+    return graph_reduce(g, REDUCE_SUM, vars, domain, product_build(s, &both));
 }

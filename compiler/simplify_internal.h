@@ -123,6 +123,9 @@ node terms_add(simplifier *s, unsigned count, const node *terms); /* of nodes in
 
 /* Sums over indices. */
 node simplify_sum(simplifier *s, index_set vars, node domain, node body);
+/* a + b as one sum, where both are times a sum over the same indices with a factor in common and that is less work;
+ * NODE_NONE where not. */
+node simplify_join(simplifier *s, const product *a, const product *b);
 
 /* The product of items summed over vars where the masks hold; every item and mask has some of the vars. */
 typedef struct contraction {

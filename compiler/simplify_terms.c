@@ -208,6 +208,21 @@ static bool factor_pair(simplifier *s, summand *list, unsigned *count) {
     return true;
 }
 
+/* Two terms that are sums over the same indices become one. */
+static bool join_pair(simplifier *s, summand *list, unsigned *count) {
+    for (unsigned i = 0; i < *count; i++)
+        for (unsigned k = i + 1; k < *count; k++) {
+            node joined = list[i].single && list[k].single ? simplify_join(s, &list[i].p, &list[k].p) : NODE_NONE;
+            if (!joined)
+                continue;
+            list[i] = (summand){.p = product_one(), .single = true};
+            product_add_factor(s, &list[i].p, joined, 1);
+            list[k] = list[--*count];
+            return true;
+        }
+    return false;
+}
+
 /* The sum of the terms; `cancel`: a difference of equal terms is 0, even where they are not finite. NODE_NONE where
  * nothing can be collected. */
 static node collected(simplifier *s, summand *list, unsigned count, bool cancel) {
@@ -215,6 +230,8 @@ static node collected(simplifier *s, summand *list, unsigned count, bool cancel)
     simplify_because(s, REWRITE_cancel);
     merge_equal(list, &count, cancel && simplify_may(s, REWRITE_cancel));
     while (simplify_may(s, REWRITE_common_factor) && factor_pair(s, list, &count))
+        ;
+    while (join_pair(s, list, &count))
         ;
     if (!count)
         return graph_float(s->g, 0);

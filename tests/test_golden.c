@@ -126,8 +126,8 @@ static const struct golden {
     {"linear attention", "linear", "linear.backward", NULL},
     {"delta rule", "delta", "delta.backward", NULL},
     {"gated delta rule", "gated_delta", "gated_delta.backward",
-     "-a dS is shared and stays whole, so that sum b (-a dS) is not seen to be -a sum b dS; sums with a common factor "
-     "are not joined"},
+     "a is multiplied into b before the sum over i, as that is narrower, so that the sum of b dS is made a second "
+     "time"},
     {"gated delta rule, joined", "gated_delta_joined", "gated_delta_joined.backward", NULL},
     {"GeLU", "gelu", "gelu.backward", NULL},
     {"SiLU", "silu", "silu.backward",

@@ -39,6 +39,9 @@ static const struct example {
      "input p[t,s], v[s,d], g[t,d] output o[t,d] = sum[s](p[t,s] * v[s,d]) "
      "output c[t] = sum[s](p[t,s] * sum[d](g[t,d] * v[s,d]))"},
     {REWRITE_split_sums, OPERATIONS, true, "input a[s], b[t], c[s] output o[t] = sum[s]((a[s] + b[t]) * c[s])"},
+    {REWRITE_join_sums, OPERATIONS, false,
+     "input a[t,d,s], b[t,s], c[t,s], g[t] output o[t,d] = sum[s](a[t,d,s] * b[t,s]) + g[t] * sum[s](a[t,d,s] * "
+     "c[t,s])"},
     {REWRITE_cancel, OPERATIONS, true,
      "input a[t], b[t], c[t] output p[t] = a[t] * b[t] output q[t] = a[t] * c[t] output o[t] = a[t] - a[t]"},
     {REWRITE_nested_conditions, OPERATIONS, true,
