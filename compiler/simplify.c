@@ -227,20 +227,21 @@ static node visit_any(simplifier *s, index_set vars, node domain, node body) {
 
 enum { RENAMED_NODES = 64 };
 
-/* The body where index `from` is called `to`, as far down as operations are pointwise; NODE_NONE where they are many.
- */
-static node renamed(graph *g, node body, index_id from, node to, unsigned *count) {
+/* The body where index `from` is called `to`, as far down as operations are pointwise and nobody else reads them;
+ * NODE_NONE where they are many. */
+static node renamed(simplifier *s, node body, index_id from, node to, unsigned *count) {
+    graph *g      = s->g;
     node_view v   = graph_view(g, body);
     node child[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
     if (!(v.free >> from & 1))
         return body;
-    if (!graph_op_is_pointwise(v.op))
+    if (!graph_op_is_pointwise(v.op) || !simplify_is_single(s, body))
         return graph_gather(g, body, 1, &from, &to);
     if (++*count > RENAMED_NODES)
         return NODE_NONE;
     memcpy(child, v.child, v.child_count * sizeof *child);
     for (unsigned k = 0; k < v.child_count; k++)
-        if (!(child[k] = renamed(g, child[k], from, to, count)))
+        if (!(child[k] = renamed(s, child[k], from, to, count)))
             return NODE_NONE;
     return graph_pointwise(g, v.op, child[0], child[1], child[2]);
 }
@@ -257,7 +258,7 @@ static node visit_gather(simplifier *s, node n, const node *child) {
                    graph_index_extent(g, substituted[0]) == graph_space(g, to.vars);
     if (renames && simplify_may(s, REWRITE_renaming)) {
         simplify_because(s, REWRITE_renaming);
-        node result = renamed(g, child[0], substituted[0], child[1], &steps);
+        node result = renamed(s, child[0], substituted[0], child[1], &steps);
         if (result)
             return result;
         simplify_as_before(s);

@@ -217,7 +217,13 @@ static bool merge_exponentials(simplifier *s, product *p) {
     index_set whole = graph_view(s->g, p->factor[main].base).free;
     bool merge      = !(s->without >> REWRITE_exponentials & 1);
     if (!merge && p->terms)
-        return true; /* the others stay factors */
+        return true;     /* the others stay factors */
+    index_set there = 0; /* in the exponent already */
+    for (unsigned i = 0; i < p->terms; i++)
+        there |= graph_view(s->g, p->term[i].node).free;
+    if ((there & ~whole) && (whole & ~there))
+        return true; /* together they would depend on more than either: as many exponentials as pairs */
+    whole |= there;
     factor taken[FACTORS];
     unsigned count = 0;
     for (unsigned i = p->factors; i-- > 0;) {

@@ -40,6 +40,9 @@ for spec in specs/*.att specs/more/*.att; do
         grep -q 'dropout(' "$spec" && agrees "$name, dropout" "$spec" "${chosen[@]}" --training
     done
 done
+for spec in tests/changes/*.att; do
+    agrees "changed: $(basename "$spec" .att)" "$spec"
+done
 for spec in examples/mechanisms/*.att; do
     name=$(basename "$spec" .att)
     agrees "$name" "$spec"
