@@ -2,6 +2,7 @@
  * scan the arrays lack the scanned index and are recomputed at each step. */
 #include "interpret.h"
 
+#include "enough.h"
 #include "philox.h"
 
 #include <math.h>
@@ -500,11 +501,7 @@ static double *stopped(interpretation *run, frame *f, node n, node_view v, index
     double *value = pointwise(run, f, v, axes);
     if (l->count + size > l->room) {
         l->room  = 2 * l->room + size;
-        l->value = realloc(l->value, l->room * sizeof *l->value);
-        if (!l->value) {
-            fputs("attnc: out of memory\n", stderr);
-            exit(3);
-        }
+        l->value = enough(realloc(l->value, l->room * sizeof *l->value));
     }
     memcpy(l->value + l->count, value, size * sizeof *value);
     l->count += size;

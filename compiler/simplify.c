@@ -1,5 +1,6 @@
 /* The walk: every node that the outputs need, from the leaves upwards, becomes its simplified form once. Scans become
  * scans of the simplified bodies. */
+#include "enough.h"
 #include "simplify_internal.h"
 
 #include <assert.h>
@@ -8,21 +9,12 @@
 #include <string.h>
 
 static void *get(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
+    return enough(calloc(count, size));
 }
 
 static void *more(void *array, size_t old, size_t count, size_t size) {
-    void *memory = realloc(array, count * size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    memset((char *)memory + old * size, 0, (count - old) * size);
+    char *memory = enough(realloc(array, count * size));
+    memset(memory + old * size, 0, (count - old) * size);
     return memory;
 }
 

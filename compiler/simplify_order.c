@@ -2,6 +2,7 @@
  * over sets of factors (Bellman 1957; for contractions e.g. Pfeifer, Haegeman & Verstraete 2014, arXiv:1304.6112). A
  * sum over an index is taken as soon as no other factor has it, under the conditions that have it. Sums that exist in
  * the graph cost nothing. */
+#include "enough.h"
 #include "simplify_internal.h"
 
 #include <math.h>
@@ -331,12 +332,7 @@ void order_remember(simplifier *s, const contraction *c, double coefficient, nod
             return;
     if (s->known_count + 1 >= s->known_capacity) {
         s->known_capacity = s->known_capacity ? 2 * s->known_capacity : 256;
-        known_sum *more   = realloc(s->known, s->known_capacity * sizeof *more);
-        if (!more) {
-            fputs("attnc: out of memory\n", stderr);
-            exit(3);
-        }
-        s->known = more;
+        s->known          = enough(realloc(s->known, s->known_capacity * sizeof *s->known));
     }
     known_sum *k = &s->known[++s->known_count];
     *k = (known_sum){.node = n, .vars = c->vars, .coefficient = coefficient, .factors = c->items, .masks = c->masks};
