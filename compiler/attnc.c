@@ -298,8 +298,6 @@ static void print_graph(const settings *s, const graph *g) {
         graph_print(g, stdout);
 }
 
-/* STOPs are forgotten by now. */
-
 /* Random values for every tensor; freed by free_values. */
 static double **make_values(const graph *g, uint64_t seed) {
     double **value = calloc(graph_tensor_count(g) + 1, sizeof *value);

@@ -3,18 +3,14 @@
  * free and the child has not. Griewank & Walther 2008, "Evaluating Derivatives", chapter 3; the rules for reductions
  * and gathers are transposes of what the nodes do. */
 #include "derive_internal.h"
+#include "enough.h"
 #include "rewrite.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 void *derive_allocate(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
+    return enough(calloc(count ? count : 1, size));
 }
 
 void derive_because(derivation *d, reason why, node about) {

@@ -1,28 +1,13 @@
 /* What is stored and in which order. Preserves the graph's meaning; afterwards every node that an output needs is
  * either stored by exactly one step or computed where it is used. */
+#include "enough.h"
 #include "schedule_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 void *schedule_allocate(size_t count, size_t size) {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    return memory;
-}
-
-static void *resize(void *array, size_t old, size_t count, size_t size) {
-    void *memory = realloc(array, count * size);
-    if (!memory) {
-        fputs("attnc: out of memory\n", stderr);
-        exit(3);
-    }
-    if (count > old)
-        memset((char *)memory + old * size, 0, (count - old) * size);
-    return memory;
+    return enough(calloc(count ? count : 1, size));
 }
 
 node schedule_strip(const graph *g, node n) {
@@ -45,11 +30,11 @@ void schedule_fit_nodes(scheduler *c) {
     if (needed <= c->node_capacity)
         return;
     size_t more     = needed * 2;
-    c->stored       = resize(c->stored, c->node_capacity, more, sizeof *c->stored);
-    c->done         = resize(c->done, c->node_capacity, more, sizeof *c->done);
-    c->inside       = resize(c->inside, c->node_capacity, more, sizeof *c->inside);
-    c->product      = resize(c->product, c->node_capacity, more, sizeof *c->product);
-    c->s->buffer_of = resize(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
+    c->stored       = enough_grown(c->stored, c->node_capacity, more, sizeof *c->stored);
+    c->done         = enough_grown(c->done, c->node_capacity, more, sizeof *c->done);
+    c->inside       = enough_grown(c->inside, c->node_capacity, more, sizeof *c->inside);
+    c->product      = enough_grown(c->product, c->node_capacity, more, sizeof *c->product);
+    c->s->buffer_of = enough_grown(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
     for (size_t i = c->node_capacity; i < more; i++)
         c->s->buffer_of[i] = NO_BUFFER;
     c->node_capacity = more;
@@ -60,7 +45,7 @@ uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, 
     schedule *s = c->s;
     if (s->buffer_count == c->buffer_capacity) {
         size_t more        = c->buffer_capacity ? c->buffer_capacity * 2 : 256;
-        s->buffer          = resize(s->buffer, c->buffer_capacity, more, sizeof *s->buffer);
+        s->buffer          = enough_grown(s->buffer, c->buffer_capacity, more, sizeof *s->buffer);
         c->buffer_capacity = more;
     }
     buffer *b = &s->buffer[s->buffer_count];
@@ -82,7 +67,7 @@ step *schedule_add_step(scheduler *c) {
     schedule *s = c->s;
     if (s->step_count == c->step_capacity) {
         size_t more      = c->step_capacity ? c->step_capacity * 2 : 256;
-        s->step          = resize(s->step, c->step_capacity, more, sizeof *s->step);
+        s->step          = enough_grown(s->step, c->step_capacity, more, sizeof *s->step);
         c->step_capacity = more;
     }
     step *t = &s->step[s->step_count++];

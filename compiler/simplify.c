@@ -12,24 +12,18 @@ static void *get(size_t count, size_t size) {
     return enough(calloc(count, size));
 }
 
-static void *more(void *array, size_t old, size_t count, size_t size) {
-    char *memory = enough(realloc(array, count * size));
-    memset(memory + old * size, 0, (count - old) * size);
-    return memory;
-}
-
 void simplify_fit(simplifier *s) {
     size_t needed = graph_node_count(s->g) + 1;
     if (needed <= s->capacity)
         return;
     size_t count   = needed * 2;
-    s->live        = more(s->live, s->capacity, count, sizeof *s->live);
-    s->read_over   = more(s->read_over, s->capacity, count, sizeof *s->read_over);
-    s->tame        = more(s->tame, s->capacity, count, sizeof *s->tame);
-    s->opaque      = more(s->opaque, s->capacity, count, sizeof *s->opaque);
-    s->inhabited   = more(s->inhabited, s->capacity, count, sizeof *s->inhabited);
-    s->bounds      = more(s->bounds, s->capacity, count, sizeof *s->bounds);
-    s->first_known = more(s->first_known, s->capacity, count, sizeof *s->first_known);
+    s->live        = enough_grown(s->live, s->capacity, count, sizeof *s->live);
+    s->read_over   = enough_grown(s->read_over, s->capacity, count, sizeof *s->read_over);
+    s->tame        = enough_grown(s->tame, s->capacity, count, sizeof *s->tame);
+    s->opaque      = enough_grown(s->opaque, s->capacity, count, sizeof *s->opaque);
+    s->inhabited   = enough_grown(s->inhabited, s->capacity, count, sizeof *s->inhabited);
+    s->bounds      = enough_grown(s->bounds, s->capacity, count, sizeof *s->bounds);
+    s->first_known = enough_grown(s->first_known, s->capacity, count, sizeof *s->first_known);
     for (size_t i = s->capacity; i < count; i++)
         s->bounds[i] = (interval){1, 0};
     s->capacity = count;

@@ -28,6 +28,13 @@ static interval reciprocal(interval a) {
     return anything;
 }
 
+static bool all_in(const product *domain, const node *given, unsigned count) {
+    for (unsigned i = 0; i < domain->masks; i++)
+        if (!in_list(domain->mask[i], given, count))
+            return false;
+    return true;
+}
+
 /* Is every value of x, where the masks hold, among those that m is the largest of? */
 static bool at_most(const graph *g, node x, node m, const node *mask, unsigned masks) {
     node_view v = graph_view(g, m);
@@ -38,12 +45,7 @@ static bool at_most(const graph *g, node x, node m, const node *mask, unsigned m
     if (v.op != NODE_REDUCE || v.reduction != REDUCE_MAX || v.child[1] != x)
         return false;
     product domain = {.coefficient = 1};
-    if (!product_add_mask(g, &domain, v.child[0]))
-        return false;
-    for (unsigned i = 0; i < domain.masks; i++)
-        if (!in_list(domain.mask[i], mask, masks))
-            return false;
-    return true;
+    return product_add_mask(g, &domain, v.child[0]) && all_in(&domain, mask, masks);
 }
 
 /* Of x - m: not above 0 where m is a maximum that x is in. */
@@ -56,12 +58,10 @@ static interval bounds_difference(simplifier *s, node x, node m, const node *mas
     if (at_most(s->g, x, m, mask, masks))
         d.high = fmin(d.high, 0);
     node_view v = graph_view(s->g, m);
-    node part[2];
     for (unsigned i = 0; v.op == NODE_ADD && i < 2; i++) { /* x - (p + q) = (x - p) - q */
-        part[0] = v.child[i];
-        part[1] = v.child[1 - i];
-        if (at_most(s->g, x, part[0], mask, masks))
-            d.high = fmin(d.high, 0 - bounds_of(s, part[1]).low);
+        node p = v.child[i], q = v.child[1 - i];
+        if (at_most(s->g, x, p, mask, masks))
+            d.high = fmin(d.high, 0 - bounds_of(s, q).low);
         v = graph_view(s->g, m);
     }
     return d;
@@ -316,13 +316,6 @@ bool bounds_positive(simplifier *s, node n, const node *given, unsigned count) {
     return bounds_inhabited(s, v.vars, &domain, 1, given, count) && attains_one(s, n, true);
 }
 
-static bool all_in(const product *domain, const node *given, unsigned count) {
-    for (unsigned i = 0; i < domain->masks; i++)
-        if (!in_list(domain->mask[i], given, count))
-            return false;
-    return true;
-}
-
 /* Does a condition depend on what nobody can know, so that there is nothing to prove? */
 static bool is_opaque(simplifier *s, node n) {
     simplify_fit(s);
@@ -360,15 +353,12 @@ bool bounds_inhabited(simplifier *s, index_set vars, const node *mask, unsigned 
     }
     if (s->inhabited[whole].holds)
         return true;
-    bool index_facts = false; /* conditions on data prove nothing about indices */
-    node fact[MASKS];
+    node fact[MASKS]; /* of the other indices */
     unsigned facts = 0;
     for (unsigned i = 0; i < count && facts < MASKS; i++)
-        if (!(graph_view(s->g, given[i]).free & vars)) {
+        if (!(graph_view(s->g, given[i]).free & vars))
             fact[facts++] = given[i];
-            index_facts   = true;
-        }
-    return index_facts && prove_inhabited(s->g, vars, whole, fact, facts, NULL) == PROOF_HOLDS;
+    return facts && prove_inhabited(s->g, vars, whole, fact, facts, NULL) == PROOF_HOLDS;
 }
 
 /* Finite values */

@@ -64,14 +64,10 @@ static bool divide(simplifier *s, const product *p, whole *w) {
     bool out                = simplify_may(s, REWRITE_conditions_out);
     for (unsigned i = 0; i < w->c.masks; i++) {
         node m = w->c.mask[i];
-        if (out && !(graph_view(g, m).free & vars)) {
-            if (!product_add_mask(g, &w->outside, m))
-                return false;
-        } else if (!(graph_view(g, m).free & vars)) {
-            return false;
-        } else {
+        if (graph_view(g, m).free & vars)
             inside.mask[inside.count++] = m;
-        }
+        else if (!out || !product_add_mask(g, &w->outside, m))
+            return false;
     }
     memcpy(w->c.mask, inside.mask, sizeof w->c.mask);
     w->c.masks = inside.count;
@@ -108,53 +104,62 @@ static bool divide(simplifier *s, const product *p, whole *w) {
     return true;
 }
 
-/* i = e among the conditions, for a summed i that e does not have: the sum has one point. */
-static bool one_point(simplifier *s, product *p, contraction *c) {
-    graph *g = s->g;
-    for (unsigned k = 0; k < c->masks; k++) {
-        node_view v = graph_view(g, c->mask[k]);
-        if (v.op != NODE_EQUAL)
+/* Is the condition i = e for a summed i that e does not have? */
+static bool is_point(const graph *g, node condition, index_set vars, index_id *index, node *e) {
+    node_view v = graph_view(g, condition);
+    if (v.op != NODE_EQUAL)
+        return false;
+    for (unsigned side = 0; side < 2; side++) {
+        node_view i = graph_view(g, v.child[side]), other = graph_view(g, v.child[1 - side]);
+        if (i.op != NODE_INDEX || !(i.vars & vars) || (other.free & i.vars) || other.type != TYPE_INT)
             continue;
-        for (unsigned side = 0; side < 2; side++) {
-            node_view i = graph_view(g, v.child[side]);
-            node e      = v.child[1 - side];
-            if (i.op != NODE_INDEX || !(i.vars & c->vars) || (graph_view(g, e).free & i.vars) ||
-                graph_view(g, e).type != TYPE_INT)
-                continue;
-            index_id index = (index_id)__builtin_ctzll(i.vars);
-            int64_t extent = graph_index_extent(g, index);
-            bool within    = prove_within(g, e, 0, extent - 1, NULL, 0, NULL) == PROOF_HOLDS;
-            contraction at = {.vars = c->vars & ~i.vars};
-            product there  = product_one();
-            bool fits      = true;
-            simplify_because(s, REWRITE_one_point);
-            for (unsigned m = 0; m < c->masks && fits; m++)
-                if (m != k)
-                    fits = add_mask(g, &at, graph_gather(g, c->mask[m], 1, &index, &e));
-            if (!within) {
-                fits = fits && add_mask(g, &at, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), e, NODE_NONE)) &&
-                       add_mask(g, &at, graph_pointwise(g, NODE_LESS, e, graph_int(g, extent), NODE_NONE));
-            }
-            there.coefficient = p->coefficient;
-            for (unsigned f = 0; f < p->factors && fits; f++)
-                fits =
-                    product_add_node(s, &there, graph_gather(g, p->factor[f].base, 1, &index, &e), p->factor[f].power);
-            if (p->terms && fits) {
-                product exponents = {.coefficient = 1, .terms = p->terms};
-                memcpy(exponents.term, p->term, sizeof exponents.term);
-                node x = product_exponential(s, &exponents);
-                fits   = product_add_node(s, &there, graph_gather(g, x, 1, &index, &e), 1);
-            }
-            for (unsigned m = 0; m < there.masks && fits; m++)
-                fits = add_mask(g, &at, there.mask[m]);
-            if (!fits)
-                return false;
-            there.masks = 0;
-            *p          = there;
-            *c          = at;
-            return true;
-        }
+        *index = (index_id)__builtin_ctzll(i.vars);
+        *e     = v.child[1 - side];
+        return true;
     }
+    return false;
+}
+
+/* Puts e for `index` in p and in all conditions but number `without`, which says that they are equal. False where the
+ * result is too large; then p and c are as before. */
+static bool put_point(simplifier *s, product *p, contraction *c, unsigned without, index_id index, node e) {
+    graph *g       = s->g;
+    int64_t extent = graph_index_extent(g, index);
+    contraction at = {.vars = c->vars & ~simplify_bit(index)};
+    product there  = product_one();
+    bool fits      = true;
+    for (unsigned m = 0; m < c->masks && fits; m++)
+        if (m != without)
+            fits = add_mask(g, &at, graph_gather(g, c->mask[m], 1, &index, &e));
+    if (prove_within(g, e, 0, extent - 1, NULL, 0, NULL) != PROOF_HOLDS)
+        fits = fits && add_mask(g, &at, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), e, NODE_NONE)) &&
+               add_mask(g, &at, graph_pointwise(g, NODE_LESS, e, graph_int(g, extent), NODE_NONE));
+    there.coefficient = p->coefficient;
+    for (unsigned f = 0; f < p->factors && fits; f++)
+        fits = product_add_node(s, &there, graph_gather(g, p->factor[f].base, 1, &index, &e), p->factor[f].power);
+    if (p->terms && fits) {
+        node x = product_exponential(s, p);
+        fits   = product_add_node(s, &there, graph_gather(g, x, 1, &index, &e), 1);
+    }
+    for (unsigned m = 0; m < there.masks && fits; m++)
+        fits = add_mask(g, &at, there.mask[m]);
+    if (!fits)
+        return false;
+    there.masks = 0;
+    *p          = there;
+    *c          = at;
+    return true;
+}
+
+/* Where i = e is among the conditions the sum has one point. */
+static bool one_point(simplifier *s, product *p, contraction *c) {
+    index_id index;
+    node e;
+    for (unsigned k = 0; k < c->masks; k++)
+        if (is_point(s->g, c->mask[k], c->vars, &index, &e)) {
+            simplify_because(s, REWRITE_one_point);
+            return put_point(s, p, c, k, index, e);
+        }
     return false;
 }
 
@@ -292,6 +297,8 @@ static bool make_plan(simplifier *s, const summand *t, plan *best) {
     bool fits = start(s, t->vars, t->mask, t->masks, &t->whole, &best->w);
     if (fits)
         open_factors(s, best);
+    if (fits && product_same(&t->whole, &t->apart))
+        return true; /* there is one form only */
     if (!start(s, t->vars, t->mask, t->masks, &t->apart, &apart.w))
         return fits;
     open_factors(s, &apart);

@@ -112,8 +112,7 @@ product product_common(product *a, product *b);
 bool product_is_constant(const product *p);            /* nothing but the coefficient */
 bool product_same(const product *a, const product *b); /* but for the coefficient */
 index_set product_free(const graph *g, const product *p);
-node product_exponential(simplifier *s, const product *p); /* exp(sum of terms) */
-node power_node(simplifier *s, node base, int power);
+node product_exponential(simplifier *s, const product *p);    /* exp(sum of terms) */
 node conjunction(graph *g, const node *mask, unsigned count); /* NODE_NONE: of none */
 
 /* Sums of few terms: adds sign * node. */

@@ -29,13 +29,30 @@ typedef struct search {
     index_set item_free[ITEMS], mask_free[MASKS];
     unsigned wild; /* factors that may not be finite and so must not meet a sum over what may be nothing, which is 0 */
     step set[SETS];
-    product correction;    /* what is to be multiplied to the whole */
     factor extra[FACTORS]; /* factors from outside that known sums have brought in */
     unsigned extras;
     double scale; /* and their coefficients */
     bool existing;
     reason why;
 } search;
+
+/* The conditions whose bits are set, in order. */
+static unsigned list_masks(const search *q, uint32_t bits, node list[MASKS]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < q->c->masks; i++)
+        if (bits >> i & 1)
+            list[count++] = q->c->mask[i];
+    return count;
+}
+
+/* The factors of a set, in order. */
+static unsigned list_items(const search *q, unsigned set, factor list[ITEMS]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < q->c->items; i++)
+        if (set >> i & 1)
+            list[count++] = q->c->item[i];
+    return count;
+}
 
 /* Is the known sum one over these factors, perhaps times some that stand outside? Counts the latter; -1: it is not. */
 static int extra_factors(const known_sum *k, const factor *f, unsigned count, const product *outside) {
@@ -73,18 +90,11 @@ static uint32_t find_known(const search *q, unsigned set) {
     const step *t = &q->set[set];
     factor list[ITEMS];
     node mask[MASKS];
-    unsigned count = 0, masks = 0;
     uint32_t best = 0;
     int most      = -1;
     if (!t->gone || !simplify_may(q->s, REWRITE_existing_product))
         return 0;
-    for (unsigned i = 0; i < q->c->items; i++)
-        if (set >> i & 1)
-            list[count++] = q->c->item[i];
-    for (unsigned i = 0; i < q->c->masks; i++)
-        if (t->masks >> i & 1)
-            mask[masks++] = q->c->mask[i];
-    unsigned seen = 0;
+    unsigned count = list_items(q, set, list), masks = list_masks(q, t->masks, mask), seen = 0;
     for (uint32_t k = q->s->first_known[anchor(q->s->g, list, count, t->gone)]; k && seen < LONGEST_SEARCH;
          k          = q->s->known[k].next, seen++) {
         const known_sum *known = &q->s->known[k];
@@ -123,11 +133,7 @@ static void describe(search *q, unsigned set) {
     t->nothing = false;
     if (t->masks && q->wild) {
         node mask[MASKS];
-        unsigned masks = 0;
-        for (unsigned i = 0; i < q->c->masks; i++)
-            if (t->masks >> i & 1)
-                mask[masks++] = q->c->mask[i];
-        t->nothing = !bounds_inhabited(q->s, t->gone, mask, masks, NULL, 0);
+        t->nothing = !bounds_inhabited(q->s, t->gone, mask, list_masks(q, t->masks, mask), NULL, 0);
     }
 }
 
@@ -237,12 +243,8 @@ static bool emit_halves(search *q, unsigned set, product *p) {
 /* n is the sum of the set, with the factors from outside that came in since there were `extras`. */
 static void remember_set(search *q, unsigned set, node n, unsigned extras, double scale) {
     contraction part = {.vars = q->set[set].gone};
-    for (unsigned i = 0; i < q->c->items; i++)
-        if (set >> i & 1)
-            part.item[part.items++] = q->c->item[i];
-    for (unsigned i = 0; i < q->c->masks; i++)
-        if (q->set[set].masks >> i & 1)
-            part.mask[part.masks++] = q->c->mask[i];
+    part.items       = list_items(q, set, part.item);
+    part.masks       = list_masks(q, q->set[set].masks, part.mask);
     for (unsigned i = extras; i < q->extras; i++)
         if (!contraction_add(&part, q->extra[i]))
             return;
@@ -276,14 +278,10 @@ static bool emit(search *q, unsigned set, product *p) {
         return emit_halves(q, set, p);
     product body = product_one();
     node list[MASKS];
-    unsigned count  = 0;
-    unsigned extras = q->extras;
-    double scale    = q->scale;
+    unsigned count = list_masks(q, masks, list), extras = q->extras;
+    double scale = q->scale;
     if (!emit_halves(q, set, &body))
         return false;
-    for (unsigned i = 0; i < q->c->masks; i++)
-        if (masks >> i & 1)
-            list[count++] = q->c->mask[i];
     double coefficient = body.coefficient;
     body.coefficient   = 1;
     p->coefficient *= coefficient;

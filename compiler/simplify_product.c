@@ -352,7 +352,7 @@ product product_common(product *a, product *b) {
 
 /* Back to nodes */
 
-node power_node(simplifier *s, node base, int power) {
+static node power_node(simplifier *s, node base, int power) {
     node result = NODE_NONE;
     for (; power > 0; power /= 2) {
         if (power % 2)

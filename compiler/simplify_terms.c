@@ -82,6 +82,18 @@ typedef struct summand {
     bool single; /* nobody else reads it */
 } summand;
 
+/* The term that n, in its final form, is. */
+static summand summand_of(simplifier *s, node n, bool single) {
+    summand t = {.single = single, .node = n};
+    if (!product_of(s, n, &t.p)) {
+        t.p = product_one();
+        product_add_factor(s, &t.p, n, 1);
+    }
+    if (t.p.coefficient < 0) /* the sign becomes the sum's */
+        t.node = NODE_NONE;
+    return t;
+}
+
 /* Collects the terms of the sum n (of before), with those of sums that only n reads. */
 static bool collect(simplifier *s, node n, int sign, summand *list, unsigned *count, bool top) {
     node_view v = graph_view(s->g, n);
@@ -92,15 +104,8 @@ static bool collect(simplifier *s, node n, int sign, summand *list, unsigned *co
                collect(s, b, v.op == NODE_SUB ? -sign : sign, list, count, false);
     if (*count == TERMS)
         return false;
-    summand *t = &list[(*count)++];
-    *t         = (summand){.single = s->uses[n] <= 1, .node = s->memo[n]};
-    if (!product_of(s, s->memo[n], &t->p)) {
-        t->p = product_one();
-        product_add_factor(s, &t->p, s->memo[n], 1);
-    }
-    if (t->p.coefficient < 0)
-        t->node = NODE_NONE;
-    t->p.coefficient *= sign;
+    list[*count] = summand_of(s, s->memo[n], s->uses[n] <= 1);
+    list[(*count)++].p.coefficient *= sign;
     return true;
 }
 
@@ -258,15 +263,8 @@ node simplify_add(simplifier *s, node n) {
 node terms_add(simplifier *s, unsigned count, const node *terms) {
     summand list[TERMS];
     node plain = NODE_NONE;
-    for (unsigned i = 0; i < count; i++) {
-        list[i] = (summand){.node = terms[i], .single = simplify_is_single(s, terms[i])};
-        if (!product_of(s, terms[i], &list[i].p)) {
-            list[i].p = product_one();
-            product_add_factor(s, &list[i].p, terms[i], 1);
-        }
-        if (list[i].p.coefficient < 0)
-            list[i].node = NODE_NONE;
-    }
+    for (unsigned i = 0; i < count; i++)
+        list[i] = summand_of(s, terms[i], simplify_is_single(s, terms[i]));
     node simple = collected(s, list, count, simplify_is_derived(s, s->here));
     simplify_because(s, REWRITE_split_sums);
     for (unsigned i = 0; i < count && !simple; i++)
