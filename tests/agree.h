@@ -48,6 +48,18 @@ static fixture make(int64_t time, int64_t width) {
     return f;
 }
 
+static inline index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+static inline node unary(graph *g, node_op op, node a) {
+    return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
+}
+
+static inline node scaled(graph *g, double by, node a) {
+    return graph_mul(g, graph_float(g, by), a);
+}
+
 /* An output over its own free indices, in order. */
 static void give(graph *g, const char *name, node n) {
     output o = {.name = (char *)name, .kind = OUTPUT_VALUE, .node = n};

@@ -3,8 +3,8 @@
 #include "derive.h"
 #include "elaborate.h"
 #include "gradcheck.h"
-#include "initialise.h"
 #include "interpret.h"
+#include "values.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -48,26 +48,6 @@ static void give(graph *g, const char *name, output_kind kind, uint32_t of, node
     output o        = {.name = (char *)name, .kind = kind, .tensor = of, .rank = t->rank, .node = n};
     memcpy(o.index, t->index, sizeof o.index);
     graph_add_output(g, &o);
-}
-
-/* Values of every tensor, the initial ones; freed by free_values. */
-static double **values_of(const graph *g) {
-    double **value = calloc(graph_tensor_count(g) + 1, sizeof *value);
-    assert_non_null(value);
-    for (uint32_t i = 0; i < graph_tensor_count(g); i++) {
-        const tensor *t = graph_tensor(g, i);
-        value[i]        = calloc((size_t)t->elements, sizeof **value);
-        assert_non_null(value[i]);
-        for (int64_t k = 0; k < t->elements; k++)
-            value[i][k] = initial_value(t, 11, (uint64_t)k);
-    }
-    return value;
-}
-
-static void free_values(const graph *g, double **value) {
-    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
-        free(value[i]);
-    free(value);
 }
 
 /* Only what is asked for */
@@ -240,7 +220,7 @@ static void second_derivatives(void **state) {
         note_kinds(g, operation, reduction);
         square_gradients(g);
         assert_true(graph_verify(g, error, sizeof error));
-        double **value = values_of(g), largest = 0;
+        double **value = values_of(g, 11), largest = 0;
         gradcheck_result result;
         gradcheck_run(g, g, (const double *const *)value, SEED, &(gradcheck_options){1e-6, GRADCHECK_DIRECTION}, NULL,
                       &result);
@@ -292,7 +272,7 @@ static void several_losses(void **state) {
     (void)state;
     graph *g            = of_text("param a[t], b[t], both[t] ~ uniform(0.3, 1.2) "
                                              "loss first = sum[t](a[t] * both[t]) loss second = sum[t](exp(b[t]) + 3 * both[t])");
-    double **value      = values_of(g);
+    double **value      = values_of(g, 11);
     interpretation *run = run_gradients(g, value);
     const double *a = value[tensor_named(g, "a")], *b = value[tensor_named(g, "b")],
                  *both = value[tensor_named(g, "both")];
@@ -314,7 +294,7 @@ static void iteration(void **state) {
     (void)state;
     graph *g            = of_text("param w[t] ~ uniform(0.3, 1.2) "
                                              "loss l = sum[t](let z[n:3] = z[n-1] * z[n-1] from w[t] in z[2])");
-    double **value      = values_of(g);
+    double **value      = values_of(g, 11);
     interpretation *run = run_gradients(g, value);
     for (int t = 0; t < 5; t++)
         is_near(element(run, g, "gradient.w", t), 8 * pow(value[tensor_named(g, "w")][t], 7), 1e-13);
@@ -328,7 +308,7 @@ static void dropout_mask(void **state) {
     (void)state;
     graph *g            = of_text("param w[t,d] ~ uniform(0.3, 1.2) y[t,d] = dropout(w[t,d], 0.25) "
                                              "output kept[t,d] = y[t,d] loss l = sum[t,d](y[t,d] * y[t,d])");
-    double **value      = values_of(g);
+    double **value      = values_of(g, 11);
     interpretation *run = run_gradients(g, value);
     int dropped         = 0;
     for (int k = 0; k < 15; k++) {
@@ -349,7 +329,7 @@ static void ties(void **state) {
     (void)state;
     graph *g = of_text("param w[t], u[t], a[t], b[t] ~ zeros loss l = 6 * max[t](w[t]) + 6 * min[t where t != 2](u[t]) "
                        "+ sum[t](max(a[t], b[t]))");
-    double **value          = values_of(g);
+    double **value          = values_of(g, 11);
     static const double w[] = {2, 1, 2, 2, 0}, u[] = {1, 3, 1, 1, 2};
     static const double share_w[] = {2, 0, 2, 2, 0}, share_u[] = {3, 0, 0, 3, 0};
     memcpy(value[tensor_named(g, "w")], w, sizeof w);
@@ -370,7 +350,7 @@ static void ties(void **state) {
 static void stops(void **state) {
     (void)state;
     graph *g            = of_text("param w[t] ~ uniform(0.3, 1.2) loss l = sum[t](stop(exp(w[t])) * w[t])");
-    double **value      = values_of(g);
+    double **value      = values_of(g, 11);
     interpretation *run = run_gradients(g, value);
     for (int t = 0; t < 5; t++)
         is_near(element(run, g, "gradient.w", t), exp(value[tensor_named(g, "w")][t]), 1e-15);

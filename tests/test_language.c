@@ -7,8 +7,8 @@
 #include "derive.h"
 #include "elaborate.h"
 #include "gradcheck.h"
-#include "initialise.h"
 #include "interpret.h"
+#include "values.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -88,25 +88,6 @@ static spec *spec_of(const char *text, diagnostics *d) {
     return s;
 }
 
-static double **values_of(const graph *g) {
-    double **value = calloc(graph_tensor_count(g) + 1, sizeof *value);
-    assert_non_null(value);
-    for (uint32_t i = 0; i < graph_tensor_count(g); i++) {
-        const tensor *t = graph_tensor(g, i);
-        value[i]        = calloc((size_t)t->elements, sizeof **value);
-        assert_non_null(value[i]);
-        for (int64_t k = 0; k < t->elements; k++)
-            value[i][k] = initial_value(t, 5, (uint64_t)k);
-    }
-    return value;
-}
-
-static void free_values(const graph *g, double **value) {
-    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
-        free(value[i]);
-    free(value);
-}
-
 /* The numbers in the comment after the output's definition; false where there is none. */
 static bool expected_values(const char *text, const char *name, double *out, size_t *count) {
     char start[128];
@@ -140,7 +121,7 @@ static unsigned checked;
 
 static void check_values(graph *g, const char *text) {
     char error[512];
-    double **value = values_of(g);
+    double **value = values_of(g, 5);
     compiled *code = compile_graph(g, &(compile_options){0}, error, sizeof error);
     assert_non_null(code);
     uint32_t tensors = graph_tensor_count(g), outputs = graph_output_count(g);
@@ -198,7 +179,7 @@ static void check_gradients(graph *g) {
         return;
     if (!graph_verify(g, error, sizeof error))
         fail_msg("%s", error);
-    value = values_of(g);
+    value = values_of(g, 5);
     gradcheck_run(g, g, (const double *const *)value, 1, &(gradcheck_options){1e-6, GRADCHECK_SOME_ELEMENTS}, nowhere,
                   &result);
     free_values(g, value);

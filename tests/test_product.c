@@ -3,18 +3,6 @@
 #include "agree.h"
 #include "cost.h"
 
-static index_set bit(index_id i) {
-    return (index_set)1 << i;
-}
-
-static node unary(graph *g, node_op op, node a) {
-    return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
-}
-
-static node scaled(graph *g, double by, node a) {
-    return graph_mul(g, graph_float(g, by), a);
-}
-
 static node product(graph *g, index_set over, node domain, node a) {
     return graph_reduce(g, REDUCE_PRODUCT, over, domain, a);
 }

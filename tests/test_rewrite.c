@@ -4,10 +4,6 @@
 #include "node_map.h"
 #include "rewrite.h"
 
-static index_set bit(index_id i) {
-    return (index_set)1 << i;
-}
-
 /* A scan within the step of another is open as long as it reads the outer state; one that does not is not. */
 static void open_nodes(void **state) {
     (void)state;

@@ -16,18 +16,6 @@ static void scans(void **state) {
     agree(&f, 1e-5);
 }
 
-static index_set bit(index_id i) {
-    return (index_set)1 << i;
-}
-
-static node unary(graph *g, node_op op, node a) {
-    return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
-}
-
-static node scaled(graph *g, double by, node a) {
-    return graph_mul(g, graph_float(g, by), a);
-}
-
 static node sum_over(graph *g, index_id i, node a) {
     return graph_reduce(g, REDUCE_SUM, bit(i), NODE_NONE, a);
 }

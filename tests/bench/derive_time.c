@@ -9,6 +9,7 @@
  * of the processor: there is one thread, and what else runs on the machine counts less. */
 #include "derive.h"
 #include "elaborate.h"
+#include "machine.h"
 #include "simplify.h"
 
 #include <glob.h>
@@ -32,18 +33,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
-static void print_cpu(void) {
-    char line[512], *value;
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "model name", 10) == 0 && (value = strchr(line, ':'))) {
-            printf("CPU %s", value + 2);
-            break;
-        }
-    if (f)
-        fclose(f);
 }
 
 static void fail(const char *what, const char *which) {

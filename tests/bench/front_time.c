@@ -7,6 +7,7 @@
  * run: reading (scanner, parser, includes), elaboration, verification of the graph. Times are of the processor: there
  * is one thread, and what else runs on the machine counts less. */
 #include "elaborate.h"
+#include "machine.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -28,18 +29,6 @@ static double now(void) {
 static int compare(const void *a, const void *b) {
     double x = ((const timing *)a)->all, y = ((const timing *)b)->all;
     return (x > y) - (x < y);
-}
-
-static void print_cpu(void) {
-    char line[512], *value;
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "model name", 10) == 0 && (value = strchr(line, ':'))) {
-            printf("CPU %s", value + 2);
-            break;
-        }
-    if (f)
-        fclose(f);
 }
 
 static void fail(const char *what, const char *which) {

@@ -5,6 +5,7 @@
  * Sizes are the model's (T=512, layers=2, …). Tokens are random. Prints the CPU, the rate of `dnnl_sgemm` on
  * 2048 x 2048 x 2048, and a line per variant: the median of the steps after the first two, its spread, the loss of the
  * first and of the last step, and the bytes held. */
+#include "machine.h"
 #include "training.h"
 
 #include <dnnl.h>
@@ -39,18 +40,6 @@ static double product_rate(void) {
     free(b);
     free(c);
     return best;
-}
-
-static void print_cpu(void) {
-    char line[512], *value;
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "model name", 10) == 0 && (value = strchr(line, ':'))) {
-            printf("CPU %s", value + 2);
-            break;
-        }
-    if (f)
-        fclose(f);
 }
 
 static bool time_variant(const char *argument, const spec *model, const spec *optimizer, const binding *sizes,
