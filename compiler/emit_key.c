@@ -154,6 +154,12 @@ static void write_matrix(writer *w, const matrix *m) {
     }
 }
 
+static void write_order(writer *w, const axis_order *order) {
+    for (unsigned i = 0; i < order->rank; i++)
+        add(&w->out, ".%u", order->index[i]);
+    add(&w->out, "/");
+}
+
 char *emit_key(emitter *e, const step *t) {
     writer w        = {.e = e};
     e->buffer_count = e->random_count = 0;
@@ -167,12 +173,14 @@ char *emit_key(emitter *e, const step *t) {
     add(&w.out, "%d:%u:%u:%lld", t->kind, t->split, t->parallel_count, (long long)t->items);
     write_statements(&w, t->body);
     if (t->kind == STEP_PRODUCT) {
-        write_matrix(&w, &t->a);
-        write_matrix(&w, &t->b);
-        write_matrix(&w, &t->c);
-        add(&w.out, "%lld,%lld,%lld", (long long)t->rows, (long long)t->columns, (long long)t->inner);
-        for (unsigned i = 0; i < t->batch_count; i++)
-            add(&w.out, "/%u", t->batch[i]);
+        const matrix_product *p = t->product;
+        write_matrix(&w, &p->a);
+        write_matrix(&w, &p->b);
+        write_matrix(&w, &p->c);
+        write_order(&w, &p->rows);
+        write_order(&w, &p->columns);
+        write_order(&w, &p->inner);
+        write_order(&w, &t->batch);
     }
     free(w.seen);
     return w.out.data;

@@ -278,6 +278,10 @@ static void statements(emitter *e, environment *at, const statement *s) {
         case STATEMENT_TOPK:
             emit_topk(e, at, s);
             break;
+        case STATEMENT_BLOCK:
+        case STATEMENT_IF:
+        case STATEMENT_PRODUCT:
+            break; /* the scheduler makes none yet */
         }
     }
 }
@@ -321,6 +325,13 @@ static LLVMValueRef matrix_address(emitter *e, environment *at, const matrix *m)
     return LLVMBuildGEP2(e->builder, e->f32, emit_buffer(e, m->buffer), &offset, 1, "");
 }
 
+static int64_t length_of(const emitter *e, const axis_order *order) {
+    int64_t length = 1;
+    for (unsigned i = 0; i < order->rank; i++)
+        length *= graph_index_extent(e->g, order->index[i]);
+    return length;
+}
+
 /* dnnl_sgemm takes row-major matrices, transposed or not, with a leading dimension. */
 static void product_kernel(emitter *e, const step *t) {
     loop l         = emit_open(e, emit_lo(e), emit_hi(e), NULL);
@@ -329,34 +340,35 @@ static void product_kernel(emitter *e, const step *t) {
         if (graph_index_extent(e->g, (index_id)i) == 1)
             open_index(e, &at, (index_id)i, emit_int(e, 0));
     LLVMValueRef rest = l.counter;
-    for (unsigned i = t->batch_count; i-- > 0;) {
-        LLVMValueRef extent = emit_int(e, graph_index_extent(e->g, t->batch[i]));
-        open_index(e, &at, t->batch[i], LLVMBuildURem(e->builder, rest, extent, ""));
+    for (unsigned i = t->batch.rank; i-- > 0;) {
+        LLVMValueRef extent = emit_int(e, graph_index_extent(e->g, t->batch.index[i]));
+        open_index(e, &at, t->batch.index[i], LLVMBuildURem(e->builder, rest, extent, ""));
         rest = LLVMBuildUDiv(e->builder, rest, extent, "");
     }
     emit_new_point(e, &at);
-    int64_t a_rows = t->rows, a_columns = t->inner, b_rows = t->inner, b_columns = t->columns;
-    bool turn_a = t->a.column_stride != 1 && a_columns > 1, turn_b = t->b.column_stride != 1 && b_columns > 1;
-    int64_t lead_a = turn_a ? t->a.column_stride : t->a.row_stride,
-            lead_b = turn_b ? t->b.column_stride : t->b.row_stride, lead_c = t->c.row_stride;
-    int64_t least_a = turn_a ? a_rows : a_columns, least_b = turn_b ? b_rows : b_columns;
+    const matrix_product *p = t->product;
+    int64_t rows = length_of(e, &p->rows), columns = length_of(e, &p->columns), inner = length_of(e, &p->inner);
+    bool turn_a = p->a.column_stride != 1 && inner > 1, turn_b = p->b.column_stride != 1 && columns > 1;
+    int64_t lead_a = turn_a ? p->a.column_stride : p->a.row_stride,
+            lead_b = turn_b ? p->b.column_stride : p->b.row_stride, lead_c = p->c.row_stride;
+    int64_t least_a = turn_a ? rows : inner, least_b = turn_b ? inner : columns;
     lead_a                    = lead_a < least_a ? least_a : lead_a; /* of a single row any will do */
     lead_b                    = lead_b < least_b ? least_b : lead_b;
-    lead_c                    = lead_c < t->columns ? t->columns : lead_c;
+    lead_c                    = lead_c < columns ? columns : lead_c;
     LLVMTypeRef type[14]      = {e->i32, e->i32,     e->i64, e->i64, e->i64,     e->f32, e->pointer,
                                  e->i64, e->pointer, e->i64, e->f32, e->pointer, e->i64};
     LLVMValueRef argument[13] = {LLVMConstInt(e->i32, turn_a ? 'T' : 'N', false),
                                  LLVMConstInt(e->i32, turn_b ? 'T' : 'N', false),
-                                 emit_int(e, t->rows),
-                                 emit_int(e, t->columns),
-                                 emit_int(e, t->inner),
+                                 emit_int(e, rows),
+                                 emit_int(e, columns),
+                                 emit_int(e, inner),
                                  LLVMConstReal(e->f32, 1),
-                                 matrix_address(e, &at, &t->a),
+                                 matrix_address(e, &at, &p->a),
                                  emit_int(e, lead_a),
-                                 matrix_address(e, &at, &t->b),
+                                 matrix_address(e, &at, &p->b),
                                  emit_int(e, lead_b),
                                  LLVMConstReal(e->f32, 0),
-                                 matrix_address(e, &at, &t->c),
+                                 matrix_address(e, &at, &p->c),
                                  emit_int(e, lead_c)};
     emit_external(e, "dnnl_sgemm", e->i32, type, argument, 13);
     emit_close(e, &l, NULL);

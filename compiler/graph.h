@@ -47,8 +47,12 @@ typedef enum node_op {
     NODE_PREVIOUS, /* inside a scan's bodies: state number scan_state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
                       scores over that index, within the domain? Of equal scores the lower index wins */
-    NODE_RANDOM    /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
+    NODE_RANDOM,   /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
                       tensor number `integer`, a pure function of the run's seed */
+    /* In schedules only (tile.h): */
+    NODE_BEGIN, /* INT: the first value of the range that the index scan_index has where this stands */
+    NODE_END,   /* INT: the one after its last value */
+    NODE_HELD   /* what a kernel keeps from one step to the next, at the indices vars; number `integer` */
 } node_op;
 
 typedef enum reduction { REDUCE_SUM, REDUCE_PRODUCT, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_ALL } reduction;
@@ -61,16 +65,16 @@ typedef struct node_view {
     index_set free; /* indices that the value depends on */
     unsigned child_count;
     const node *child;
-    index_set vars;              /* INDEX, REDUCE, RANDOM */
+    index_set vars;              /* INDEX, REDUCE, RANDOM, HELD */
     reduction reduction;         /* REDUCE */
-    index_id scan_index;         /* SCAN, PREVIOUS, TOPK */
+    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, BEGIN, END */
     bool reverse;                /* SCAN, PREVIOUS: from the last index value down to 0 */
     uint32_t scan_label;         /* SCAN, PREVIOUS: which scan */
     uint32_t scan_state;         /* SCAN, PREVIOUS: which of its states, from 0 */
     uint32_t tensor;             /* TENSOR */
     const index_id *substituted; /* GATHER: child_count - 1 of them */
     double number;               /* FLOAT */
-    int64_t integer;             /* INT, TOPK (how many), RANDOM (which) */
+    int64_t integer;             /* INT, TOPK (how many), RANDOM, HELD (which) */
 } node_view;
 
 graph *graph_new(void);
@@ -174,6 +178,9 @@ node graph_gather(graph *g, node body, unsigned count, const index_id *substitut
 node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
 uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
+node graph_begin(graph *g, index_id i);
+node graph_end(graph *g, index_id i);
+node graph_new_held(graph *g, index_set vars, value_type type); /* unlike every other */
 
 /* A scan over index i of n >= 1 states, each with indices and a type of its own, which may read each other. First
  * graph_new_scan makes a label and graph_scan_state, for every number below n, the leaf that stands for that state

@@ -50,6 +50,12 @@ const char *graph_op_name(node_op op) {
         return "topk";
     case NODE_RANDOM:
         return "random";
+    case NODE_BEGIN:
+        return "begin";
+    case NODE_END:
+        return "end";
+    case NODE_HELD:
+        return "held";
     default:
         return "invalid";
     }
@@ -573,4 +579,21 @@ uint32_t graph_new_random(graph *g) {
 node graph_random(graph *g, uint32_t number, index_set vars) {
     return graph_intern(
         g, &(node_proto){.op = NODE_RANDOM, .type = TYPE_FLOAT, .vars = vars, .free = vars, .payload = number});
+}
+
+static node range_of(graph *g, node_op op, index_id i) {
+    return graph_intern(g, &(node_proto){.op = op, .type = TYPE_INT, .scan_index = i});
+}
+
+node graph_begin(graph *g, index_id i) {
+    return range_of(g, NODE_BEGIN, i);
+}
+
+node graph_end(graph *g, index_id i) {
+    return range_of(g, NODE_END, i);
+}
+
+node graph_new_held(graph *g, index_set vars, value_type type) {
+    return graph_intern(
+        g, &(node_proto){.op = NODE_HELD, .type = type, .vars = vars, .free = vars, .payload = ++g->held_numbers});
 }

@@ -13,8 +13,8 @@ typedef struct node_record {
     uint32_t label; /* scan label or tensor number */
     uint32_t hash;
     uint64_t vars, free;
-    uint64_t
-        payload; /* FLOAT's bits; INT, TOPK, RANDOM's integer; GATHER's first substituted index; a state's number */
+    uint64_t payload; /* FLOAT's bits; INT, TOPK, RANDOM, HELD's integer; GATHER's first substituted index; a state's
+                         number */
 } node_record;
 
 _Static_assert(sizeof(node_record) == 48, "a node is 48 bytes");
@@ -72,7 +72,7 @@ struct graph {
     size_t output_count, output_capacity;
     scan_record *scan; /* by label; 0 is no scan */
     size_t scan_capacity;
-    uint32_t scan_labels, random_numbers;
+    uint32_t scan_labels, random_numbers, held_numbers;
     char **name; /* node: its name in the spec or NULL; as long as name_capacity */
     size_t name_capacity;
     reason_record *reason, because; /* of every node; of the next ones */

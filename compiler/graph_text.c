@@ -103,6 +103,13 @@ static void print_node(const graph *g, node n, FILE *file) {
     case NODE_RANDOM:
         fprintf(file, "random.%lld", (long long)v.integer);
         break;
+    case NODE_BEGIN:
+    case NODE_END:
+        fprintf(file, "%s %s", graph_op_name(v.op), g->index[v.scan_index].name);
+        break;
+    case NODE_HELD:
+        fprintf(file, "held.%lld", (long long)v.integer);
+        break;
     default:
         fputs(graph_op_name(v.op), file);
         for (unsigned i = 0; i < v.child_count; i++)
@@ -225,6 +232,7 @@ static bool verify_node(const graph *g, node n, char *error, size_t size) {
         break;
     case NODE_INDEX:
     case NODE_RANDOM:
+    case NODE_HELD:
         free = v.vars;
         break;
     case NODE_TENSOR:
@@ -233,6 +241,8 @@ static bool verify_node(const graph *g, node n, char *error, size_t size) {
         break;
     case NODE_FLOAT:
     case NODE_INT:
+    case NODE_BEGIN:
+    case NODE_END:
         break;
     default:
         if (!graph_op_is_pointwise(v.op))

@@ -376,6 +376,8 @@ static void free_statements(statement *list) {
     while (list) {
         statement *next = list->next;
         free_statements(list->body);
+        free_statements(list->otherwise);
+        free(list->product);
         free(list);
         list = next;
     }
@@ -384,8 +386,11 @@ static void free_statements(statement *list) {
 void schedule_free(schedule *s) {
     if (!s)
         return;
-    for (uint32_t i = 0; i < s->step_count; i++)
+    for (uint32_t i = 0; i < s->step_count; i++) {
         free_statements(s->step[i].body);
+        free(s->step[i].product);
+        free(s->step[i].local);
+    }
     free(s->step);
     free(s->buffer);
     free(s->buffer_of);

@@ -12,11 +12,6 @@ typedef struct product {
     index_set batch, rows, columns, inner;
 } product;
 
-typedef struct axis_order {
-    unsigned rank;
-    index_id index[TENSOR_RANK];
-} axis_order;
-
 typedef struct scheduler {
     schedule *s;
     graph *g;

@@ -90,9 +90,9 @@ void schedule_place(schedule *s, bool share) {
         const step *t = &s->step[i];
         use_statements(s, t->body, i, seen);
         if (t->kind == STEP_PRODUCT) {
-            use_matrix(s, &t->a, i, seen);
-            use_matrix(s, &t->b, i, seen);
-            use_matrix(s, &t->c, i, seen);
+            use_matrix(s, &t->product->a, i, seen);
+            use_matrix(s, &t->product->b, i, seen);
+            use_matrix(s, &t->product->c, i, seen);
         }
     }
     free(seen);
@@ -125,4 +125,24 @@ void schedule_place(schedule *s, bool share) {
     }
     free(item);
     free(alive);
+}
+
+/* Nodes that a step keeps in buffers of its own */
+
+static void exchange(schedule *s, uint32_t number) {
+    step *t = &s->step[number];
+    for (uint32_t i = 0; i < t->local_count; i++) {
+        placement *p          = &t->local[i];
+        uint32_t outside      = s->buffer_of[p->node];
+        s->buffer_of[p->node] = p->buffer;
+        p->buffer             = outside;
+    }
+}
+
+void schedule_enter(schedule *s, uint32_t number) {
+    exchange(s, number);
+}
+
+void schedule_leave(schedule *s, uint32_t number) {
+    exchange(s, number);
 }

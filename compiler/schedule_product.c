@@ -370,26 +370,22 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     for (unsigned i = 0; i < c->s->buffer[target].rank; i++)
         result.stride[c->s->buffer[target].axis[i]] = c->s->buffer[target].stride[i];
 
-    int64_t row_count = graph_space(c->g, set_of(&kept_rows)), column_count = graph_space(c->g, set_of(&kept_columns));
-    index_set loops = set_of(&items);
-    matrix ma       = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner),
+    int64_t column_count = graph_space(c->g, set_of(&kept_columns));
+    index_set loops      = set_of(&items);
+    matrix ma = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner),
                           inner.rank ? stride_of(&a, &inner) : 1);
-    matrix mb       = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count,
+    matrix mb = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count,
                           kept_columns.rank ? stride_of(&b, &kept_columns) : 1);
-    matrix mc       = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
+    matrix mc = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
     schedule_fit_nodes(c);
 
-    step *t        = schedule_add_step(c);
-    t->kind        = STEP_PRODUCT;
-    t->node        = n;
-    t->a           = ma;
-    t->b           = mb;
-    t->c           = mc;
-    t->rows        = row_count;
-    t->columns     = column_count;
-    t->inner       = graph_space(c->g, p->inner);
-    t->batch_count = items.rank;
-    memcpy(t->batch, items.index, items.rank * sizeof items.index[0]);
+    step *t    = schedule_add_step(c);
+    t->kind    = STEP_PRODUCT;
+    t->node    = n;
+    t->product = schedule_allocate(1, sizeof *t->product);
+    *t->product =
+        (matrix_product){.a = ma, .b = mb, .c = mc, .rows = kept_rows, .columns = kept_columns, .inner = inner};
+    t->batch = items;
     t->items = graph_space(c->g, loops);
-    t->work  = 2 * t->rows * t->columns * t->inner * t->items;
+    t->work  = 2 * graph_space(c->g, set_of(&kept_rows)) * column_count * graph_space(c->g, p->inner) * t->items;
 }

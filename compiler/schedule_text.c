@@ -100,19 +100,27 @@ static void print_matrix(const schedule *s, const matrix *m, FILE *file) {
     fprintf(file, "(%lld,%lld)", (long long)m->row_stride, (long long)m->column_stride);
 }
 
+static int64_t length_of(const schedule *s, const axis_order *order) {
+    int64_t length = 1;
+    for (unsigned i = 0; i < order->rank; i++)
+        length *= graph_index_extent(s->graph, order->index[i]);
+    return length;
+}
+
 void schedule_print(const schedule *s, FILE *file) {
     fprintf(file, "schedule of %u steps, workspace %llu bytes\n", s->step_count, (unsigned long long)s->workspace);
     for (uint32_t i = 0; i < s->step_count; i++) {
         const step *t = &s->step[i];
         if (t->kind == STEP_PRODUCT) {
+            const matrix_product *p = t->product;
+            int64_t rows = length_of(s, &p->rows), inner = length_of(s, &p->inner), columns = length_of(s, &p->columns);
             fprintf(file, "step %u: product %%%u, %lld x [%lld x %lld] . [%lld x %lld]\n  ", i, t->node,
-                    (long long)t->items, (long long)t->rows, (long long)t->inner, (long long)t->inner,
-                    (long long)t->columns);
-            print_matrix(s, &t->c, file);
+                    (long long)t->items, (long long)rows, (long long)inner, (long long)inner, (long long)columns);
+            print_matrix(s, &p->c, file);
             fputs(" = ", file);
-            print_matrix(s, &t->a, file);
+            print_matrix(s, &p->a, file);
             fputs(" . ", file);
-            print_matrix(s, &t->b, file);
+            print_matrix(s, &p->b, file);
             fputc('\n', file);
             continue;
         }
