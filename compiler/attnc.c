@@ -11,8 +11,10 @@
 #include "npy.h"
 #include "orphan.h"
 #include "report.h"
+#include "schedule_draw.h"
 #include "simplify.h"
 #include "sizes.h"
+#include "tile_interpret.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -31,7 +33,8 @@ typedef struct settings {
     size_t binding_count;
     uint64_t seed;
     double tolerance;
-    bool backward, machine, compare, training, explain, every_element;
+    schedule_options schedule;
+    bool backward, machine, tiles, compare, training, explain, every_element, draw_schedule;
     simplify_options simplify;
     bool report, json, verbose; /* report_run */
     const char *variable;
@@ -47,18 +50,22 @@ static const char help[] =
     "\n"
     "  -o, --output=FILE      write FILE.o, .so, .ll or .s, and a C header beside it;\n"
     "                         or a picture of the definitions, FILE.svg or .dot\n"
+    "      --schedule         with -o FILE.svg or .dot: a picture of the scheduled program instead\n"
     "      --variant=NAME     a variant of the spec\n"
     "  -D, --define=NAME=X    set a size or a number of the spec\n"
     "      --size=A=1,B=2     the same for several\n"
     "      --backward         the gradients too\n"
     "      --training         with dropout\n"
-    "      --dump=STAGE,...   print ast, graph, grad, schedule or llvm\n"
+    "      --dump=STAGE,...   print ast, graph, grad, schedule (with what each step costs) or llvm\n"
     "      --explain          with --dump=graph or grad: why each line is there\n"
     "      --without=RULE,... leave out rules of simplification, or all\n"
     "      --seed=N           of inputs and initial values, default 1\n"
     "      --dump-dir=DIR     run: write every tensor and output as DIR/NAME.npy\n"
     "      --machine          run: machine code in float32 instead of the float64 interpreter\n"
+    "      --tiles            run: the scheduled program, step by step, in float64\n"
     "      --compare          run: both, and their largest relative difference\n"
+    "      --blocks=R,S       of R rows and S of the stream, for all that is only just large enough\n"
+    "      --unfused          store every value whole\n"
     "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
     "      --elements=all     check-grad: every element, not only some of a large tensor\n"
     "      --library=DIR      look for includes here too\n"
@@ -130,6 +137,10 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         DUMP_DIR,
         MACHINE,
         COMPARE,
+        TILES,
+        BLOCKS,
+        UNFUSED,
+        SCHEDULE,
         TOLERANCE,
         ELEMENTS,
         LIBRARY,
@@ -140,30 +151,17 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         HELP,
         VERSION
     };
-    static const struct option options[] = {{"output", 1, NULL, 'o'},
-                                            {"variant", 1, NULL, VARIANT},
-                                            {"define", 1, NULL, 'D'},
-                                            {"size", 1, NULL, SIZE},
-                                            {"backward", 0, NULL, BACKWARD},
-                                            {"training", 0, NULL, TRAINING},
-                                            {"dump", 1, NULL, DUMP},
-                                            {"explain", 0, NULL, EXPLAIN},
-                                            {"without", 1, NULL, WITHOUT},
-                                            {"seed", 1, NULL, SEED},
-                                            {"dump-dir", 1, NULL, DUMP_DIR},
-                                            {"machine", 0, NULL, MACHINE},
-                                            {"compare", 0, NULL, COMPARE},
-                                            {"tolerance", 1, NULL, TOLERANCE},
-                                            {"elements", 1, NULL, ELEMENTS},
-                                            {"library", 1, NULL, LIBRARY},
-                                            {"report", 0, NULL, REPORT},
-                                            {"json", 0, NULL, JSON},
-                                            {"verbose", 0, NULL, VERBOSE},
-                                            {"in", 1, NULL, IN},
-                                            {"help", 0, NULL, HELP},
-                                            {"version", 0, NULL, VERSION},
-                                            {NULL, 0, NULL, 0}};
-    opterr                               = 0;
+    static const struct option options[] = {
+        {"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},   {"define", 1, NULL, 'D'},
+        {"size", 1, NULL, SIZE},         {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
+        {"dump", 1, NULL, DUMP},         {"explain", 0, NULL, EXPLAIN},   {"without", 1, NULL, WITHOUT},
+        {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
+        {"compare", 0, NULL, COMPARE},   {"tiles", 0, NULL, TILES},       {"blocks", 1, NULL, BLOCKS},
+        {"unfused", 0, NULL, UNFUSED},   {"schedule", 0, NULL, SCHEDULE}, {"tolerance", 1, NULL, TOLERANCE},
+        {"elements", 1, NULL, ELEMENTS}, {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},
+        {"json", 0, NULL, JSON},         {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},
+        {"help", 0, NULL, HELP},         {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+    opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
         switch (c) {
@@ -207,6 +205,22 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             break;
         case COMPARE:
             s->compare = true;
+            break;
+        case TILES:
+            s->tiles = true;
+            break;
+        case UNFUSED:
+            s->schedule.unfused = true;
+            break;
+        case SCHEDULE:
+            s->draw_schedule = true;
+            break;
+        case BLOCKS:
+            s->schedule.wide   = 1.5;
+            s->schedule.rows   = strtol(optarg, &end, 10);
+            s->schedule.stream = *end == ',' ? strtol(end + 1, &end, 10) : 0;
+            if (*end || s->schedule.rows < 1 || s->schedule.stream < 1)
+                return usage("--blocks needs two positive numbers, R,S, not", optarg);
             break;
         case TOLERANCE:
             s->tolerance = strtod(optarg, &end);
@@ -258,6 +272,8 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         return usage("--report goes without", s->command == RUN ? "run" : "check-grad");
     if (s->every_element && s->command != CHECK_GRAD)
         return usage("--elements goes with check-grad", NULL);
+    if (s->draw_schedule && (s->command != COMPILE || s->report || !s->output || !draw_is_picture(s->output)))
+        return usage("--schedule goes with -o FILE.svg or FILE.dot", NULL);
     if (!s->report && (s->verbose || s->variable))
         return usage(s->verbose ? "--verbose goes" : "--in goes", "with --report");
     if (rest < 1 || (rest != 1 && !s->report))
@@ -355,10 +371,23 @@ static void print_output(const graph *g, const output *o, const double *data) {
     puts(o->elements > 6 ? " ..." : "");
 }
 
-/* The outputs by machine code, as doubles. */
-static double **run_machine(graph *g, double *const *value, uint64_t seed) {
+/* The outputs by the interpreter of tiles: the scheduled program in float64. */
+static double **run_tiles(graph *g, double *const *value, const settings *s) {
     char error[512];
-    compiled *c = compile_graph(g, &(compile_options){0}, error, sizeof error);
+    double **result = calloc(graph_output_count(g) + 1, sizeof *result);
+    schedule *plan  = schedule_graph(g, &s->schedule);
+    if (!result || !tile_interpret(plan, (const double *const *)value, result, s->seed, false, error, sizeof error)) {
+        fprintf(stderr, "attnc: %s\n", error);
+        exit(EXIT_ENVIRONMENT);
+    }
+    schedule_free(plan);
+    return result;
+}
+
+/* The outputs by machine code, as doubles. */
+static double **run_machine(graph *g, double *const *value, const settings *s) {
+    char error[512];
+    compiled *c = compile_graph(g, &(compile_options){.schedule = s->schedule}, error, sizeof error);
     if (!c) {
         fprintf(stderr, "attnc: %s\n", error);
         exit(EXIT_ENVIRONMENT);
@@ -379,7 +408,7 @@ static double **run_machine(graph *g, double *const *value, uint64_t seed) {
     }
     for (uint32_t i = 0; i < outputs; i++)
         out[i] = malloc((size_t)graph_output(g, i)->elements * sizeof(float));
-    if (!compiled_run(c, in, out, seed)) {
+    if (!compiled_run(c, in, out, s->seed)) {
         fputs("attnc: out of memory\n", stderr);
         exit(EXIT_ENVIRONMENT);
     }
@@ -419,9 +448,9 @@ static int run(settings *s, graph *g) {
     double **value = make_values(g, s->seed), **machine = NULL;
     interpretation *reference = NULL;
     int status                = EXIT_DONE;
-    if (s->machine || s->compare)
-        machine = run_machine(g, value, s->seed);
-    if (!s->machine || s->compare)
+    if (s->machine || s->tiles || s->compare)
+        machine = s->tiles ? run_tiles(g, value, s) : run_machine(g, value, s);
+    if (!(s->machine || s->tiles) || s->compare)
         reference = interpret_new(g, (const double *const *)value, s->seed);
     if (s->dump_dir && mkdir(s->dump_dir, 0777) != 0 && errno != EEXIST) {
         fprintf(stderr, "attnc: cannot make %s: %s\n", s->dump_dir, strerror(errno));
@@ -495,19 +524,28 @@ static int check_gradients(settings *s, const spec *mechanism, const elaboration
     return result.verdict == GRADCHECK_AGREES ? EXIT_DONE : EXIT_INPUT;
 }
 
+static bool draw_schedule(const settings *s, graph *g, const char *title, char *error, size_t size) {
+    schedule *plan = schedule_graph(g, &s->schedule);
+    bool done      = schedule_draw_to_file(plan, title, s->output, error, size);
+    schedule_free(plan);
+    return done;
+}
+
 static int compile(settings *s, graph *g, const char *name, const char *comment) {
     char error[512];
     const char *ending = s->output ? strrchr(s->output, '.') : NULL;
     if (wants(s, "schedule"))
-        compile_dump_schedule(g, stdout);
-    if (wants(s, "llvm") && !compile_dump_llvm(g, &(compile_options){0}, stdout, error, sizeof error)) {
+        compile_dump_schedule(g, &s->schedule, stdout);
+    if (wants(s, "llvm") &&
+        !compile_dump_llvm(g, &(compile_options){.schedule = s->schedule}, stdout, error, sizeof error)) {
         fprintf(stderr, "attnc: %s\n", error);
         return EXIT_ENVIRONMENT;
     }
     if (!s->output)
         return EXIT_DONE;
     if (draw_is_picture(s->output)) {
-        if (draw_to_file(g, name, s->output, error, sizeof error))
+        if (s->draw_schedule ? draw_schedule(s, g, name, error, sizeof error)
+                             : draw_to_file(g, name, s->output, error, sizeof error))
             return EXIT_DONE;
         fprintf(stderr, "attnc: %s\n", error);
         return EXIT_ENVIRONMENT;
@@ -531,7 +569,7 @@ static int compile(settings *s, graph *g, const char *name, const char *comment)
 /* The graph as it is computed: with gradients where they are wanted, and simplified. False after an error. */
 static bool complete(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     bool backward = s->backward || s->command == CHECK_GRAD || wants(s, "grad");
-    bool picture  = s->output && draw_is_picture(s->output);
+    bool picture  = s->output && draw_is_picture(s->output) && !s->draw_schedule;
     if (picture && !backward)
         return true; /* it shows the definitions as they stand */
     if (backward && !gradcheck_add_backward(g)) {

@@ -87,16 +87,14 @@ static bool open_machine(built *b, const compile_options *options, char **cpu, c
     return b->machine != NULL;
 }
 
-static bool build(graph *g, const compile_options *options, const char *symbol, built *b, char *error, size_t size) {
+static bool build(schedule *s, const compile_options *options, const char *symbol, built *b, char *error, size_t size) {
     char *cpu = NULL, *features = NULL, *text = NULL;
     *b      = (built){0};
     bool ok = open_machine(b, options, &cpu, &features, error, size);
     if (ok) {
-        schedule *s  = schedule_graph(g, !options->keep_workspace_apart);
         b->workspace = s->workspace;
         b->context   = LLVMContextCreate();
         b->module    = emit_program(s, b->context, symbol, cpu, features);
-        schedule_free(s);
         char *triple = LLVMGetTargetMachineTriple(b->machine);
         LLVMSetTarget(b->module, triple);
         LLVMDisposeMessage(triple);
@@ -130,6 +128,14 @@ static bool build(graph *g, const compile_options *options, const char *symbol, 
     return ok;
 }
 
+static bool build_graph(graph *g, const compile_options *options, const char *symbol, built *b, char *error,
+                        size_t size) {
+    schedule *s = schedule_graph(g, &options->schedule);
+    bool ok     = build(s, options, symbol, b, error, size);
+    schedule_free(s);
+    return ok;
+}
+
 /* In memory */
 
 static bool define_symbols(LLVMOrcLLJITRef jit, char *error, size_t size) {
@@ -160,7 +166,7 @@ static bool define_symbols(LLVMOrcLLJITRef jit, char *error, size_t size) {
     return true;
 }
 
-compiled *compile_graph(graph *g, const compile_options *options, char *error, size_t size) {
+compiled *compile_schedule(schedule *s, const compile_options *options, char *error, size_t size) {
     built b;
     LLVMMemoryBufferRef object = NULL;
     char *text                 = NULL;
@@ -169,7 +175,7 @@ compiled *compile_graph(graph *g, const compile_options *options, char *error, s
         fail(error, size, "cannot compile", "out of memory");
         return NULL;
     }
-    if (!build(g, options, "attnc_program", &b, error, size)) {
+    if (!build(s, options, "attnc_program", &b, error, size)) {
         free(c);
         return NULL;
     }
@@ -196,6 +202,13 @@ compiled *compile_graph(graph *g, const compile_options *options, char *error, s
         compiled_free(c);
         return NULL;
     }
+    return c;
+}
+
+compiled *compile_graph(graph *g, const compile_options *options, char *error, size_t size) {
+    schedule *s = schedule_graph(g, &options->schedule);
+    compiled *c = compile_schedule(s, options, error, size);
+    schedule_free(s);
     return c;
 }
 
@@ -422,7 +435,7 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
         return fail(error, size, path, strerror(errno));
     fclose(probe);
     built b;
-    bool ok = build(g, options, entry, &b, error, size);
+    bool ok = build_graph(g, options, entry, &b, error, size);
     if (ok) {
         ok = write_code(&b, kind, path, kind == ARTIFACT_SHARED ? object : code, error, size);
         if (ok && kind == ARTIFACT_SHARED) {
@@ -445,15 +458,15 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
     return ok;
 }
 
-void compile_dump_schedule(graph *g, FILE *file) {
-    schedule *s = schedule_graph(g, true);
+void compile_dump_schedule(graph *g, const schedule_options *options, FILE *file) {
+    schedule *s = schedule_graph(g, options);
     schedule_print(s, file);
     schedule_free(s);
 }
 
 bool compile_dump_llvm(graph *g, const compile_options *options, FILE *file, char *error, size_t size) {
     built b;
-    if (!build(g, options, "attnc_program", &b, error, size))
+    if (!build_graph(g, options, "attnc_program", &b, error, size))
         return false;
     char *text = LLVMPrintModuleToString(b.module);
     fputs(text, file);

@@ -2,19 +2,22 @@
 #ifndef ATTNC_COMPILE_H
 #define ATTNC_COMPILE_H
 
-#include "graph.h"
+#include "schedule.h"
 
 typedef struct compiled compiled; /* a program in memory, ready to run */
 
 typedef struct compile_options {
-    const char *cpu;           /* NULL: this machine */
-    const char *features;      /* NULL: this machine's */
-    bool keep_workspace_apart; /* unused buffers are not shared: for tests */
+    const char *cpu;      /* NULL: this machine */
+    const char *features; /* NULL: this machine's */
+
+    schedule_options schedule; /* what is fused */
     const char *comment;       /* compile_to_file: UTF-8 for the header, lines separated by newlines; NULL: none */
 } compile_options;
 
 /* Compiles every output of g. Returns NULL and one line in `error` on failure (out of memory, LLVM). */
 compiled *compile_graph(graph *g, const compile_options *options, char *error, size_t error_size);
+/* The same of a schedule, which stays the caller's. */
+compiled *compile_schedule(schedule *s, const compile_options *options, char *error, size_t error_size);
 void compiled_free(compiled *c);
 
 /* Runs once. tensor[k] and output[k] are the graph's, row-major, float (int32_t for INT tensors). Outputs must not
@@ -34,7 +37,7 @@ bool compile_to_file(graph *g, const compile_options *options, artifact kind, co
  * those above U+FFFF), any other character `_`; a word of C or C++ gets a `_` at its end. */
 void compile_c_name(const char *name, char *out, size_t size);
 
-void compile_dump_schedule(graph *g, FILE *file);
+void compile_dump_schedule(graph *g, const schedule_options *options, FILE *file);
 bool compile_dump_llvm(graph *g, const compile_options *options, FILE *file, char *error, size_t error_size);
 
 #endif

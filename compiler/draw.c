@@ -5,13 +5,10 @@
 #include "condition.h"
 #include "cost.h"
 #include "enough.h"
+#include "graphviz.h"
 
-#include <errno.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { LABEL = 28, TEXT_DEPTH = 6 };
 
@@ -102,14 +99,6 @@ static char *mask_text(picture *p, node condition) {
 
 /* Nodes */
 
-static void quoted(FILE *file, const char *text) {
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            fputc('\\', file);
-        fputc(*text, file);
-    }
-}
-
 static void index_list(const picture *p, const index_id *index, unsigned rank) {
     if (!rank)
         return;
@@ -147,7 +136,7 @@ static void print_node(const picture *p, node n) {
     const tensor *t  = v.op == NODE_TENSOR ? graph_tensor(p->g, v.tensor) : NULL;
     const char *name = t ? t->name : o ? o->name : graph_node_name(p->g, n);
     fprintf(p->file, "  n%u [%s, label=\"", n, style(p, n, v));
-    quoted(p->file, name ? name : graph_op_name(v.op));
+    graphviz_quoted(p->file, name ? name : graph_op_name(v.op));
     if (t || (o && o->rank)) {
         index_list(p, t ? t->index : o->index, t ? t->rank : o->rank);
     } else {
@@ -175,7 +164,7 @@ static void print_edge(picture *p, node from, node to, const char *label, bool p
         fprintf(p->file, " [style=dashed, label=\"step before\"]");
     else if (label) {
         fputs(" [label=\"", p->file);
-        quoted(p->file, label);
+        graphviz_quoted(p->file, label);
         fputs("\"]", p->file);
     }
     fputs(";\n", p->file);
@@ -254,7 +243,7 @@ void draw_dot(graph *g, const char *title, FILE *file) {
     p.result  = enough(calloc(p.nodes + 1, sizeof *p.result));
     choose(&p);
     fputs("digraph {\n  graph [rankdir=TB, fontname=\"Helvetica\", labelloc=t, label=\"", file);
-    quoted(file, title);
+    graphviz_quoted(file, title);
     fputs("\"];\n  node [style=filled, fontname=\"Helvetica\", fontsize=11];\n"
           "  edge [fontname=\"Helvetica\", fontsize=10, color=\"#666666\"];\n",
           file);
@@ -277,60 +266,21 @@ void draw_dot(graph *g, const char *title, FILE *file) {
 
 /* Files */
 
-static const char *ending_of(const char *path) {
-    const char *dot = strrchr(path, '.');
-    return dot ? dot : "";
-}
-
 bool draw_is_picture(const char *path) {
-    return strcmp(ending_of(path), ".dot") == 0 || strcmp(ending_of(path), ".svg") == 0;
+    const char *ending = strrchr(path, '.');
+    return ending && (strcmp(ending, ".dot") == 0 || strcmp(ending, ".svg") == 0);
 }
 
-static bool fail(char *error, size_t size, const char *what, const char *why) {
-    snprintf(error, size, "%s: %s", what, why);
-    return false;
-}
+typedef struct drawing {
+    graph *g;
+    const char *title;
+} drawing;
 
-static bool write_dot(graph *g, const char *title, const char *name, const char *path, char *error, size_t size) {
-    FILE *file = fopen(name, "w");
-    if (!file)
-        return fail(error, size, path, strerror(errno));
-    draw_dot(g, title, file);
-    bool ok = !ferror(file);
-    ok      = fclose(file) == 0 && ok;
-    return ok ? true : fail(error, size, path, strerror(errno));
-}
-
-static bool run_graphviz(const char *from, const char *to, char *error, size_t size) {
-    char from_copy[4200], to_copy[4200], program[] = "dot", format[] = "-Tsvg", into[] = "-o";
-    snprintf(from_copy, sizeof from_copy, "%s", from);
-    snprintf(to_copy, sizeof to_copy, "%s", to);
-    char *arguments[] = {program, format, into, to_copy, from_copy, NULL};
-    pid_t child;
-    int status, problem = posix_spawnp(&child, program, NULL, NULL, arguments, environ);
-    if (problem == ENOENT)
-        return fail(error, size, "a picture in SVG needs `dot` of Graphviz",
-                    "it is not installed (install graphviz, or write a .dot)");
-    if (problem)
-        return fail(error, size, "dot", strerror(problem));
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return fail(error, size, "dot", strerror(errno));
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? true
-                                                         : fail(error, size, "dot", "it could not draw the picture");
+static void write_drawing(void *context, FILE *file) {
+    const drawing *d = context;
+    draw_dot(d->g, d->title, file);
 }
 
 bool draw_to_file(graph *g, const char *title, const char *path, char *error, size_t size) {
-    char text[4200], image[4200];
-    if (strlen(path) > 4000)
-        return fail(error, size, "cannot write", "the path is too long");
-    snprintf(text, sizeof text, "%s.%d.dot.tmp", path, (int)getpid());
-    snprintf(image, sizeof image, "%s.%d.svg.tmp", path, (int)getpid());
-    bool svg = strcmp(ending_of(path), ".svg") == 0;
-    bool ok  = write_dot(g, title, text, path, error, size) && (!svg || run_graphviz(text, image, error, size));
-    if (ok && rename(svg ? image : text, path) != 0)
-        ok = fail(error, size, path, strerror(errno));
-    unlink(text);
-    unlink(image);
-    return ok;
+    return graphviz_to_file(write_drawing, &(drawing){g, title}, path, error, size);
 }

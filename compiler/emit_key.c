@@ -38,16 +38,26 @@ typedef struct writer {
     node computing;
 } writer;
 
-static void write_buffer(writer *w, uint32_t number) {
-    emitter *e      = w->e;
-    const buffer *b = &e->s->buffer[number];
-    if (e->parameter_of[number] == NO_BUFFER) {
+static void number_buffer(emitter *e, uint32_t number) {
+    if (e->parameter_of[number] != NO_BUFFER)
+        return;
+    if (e->s->buffer[number].place == PLACE_TILE) {
+        e->tile[e->tile_count]  = NULL;
+        e->parameter_of[number] = e->tile_count++;
+    } else {
         e->parameter_of[number]      = e->buffer_count;
         e->buffer[e->buffer_count++] = number;
     }
-    add(&w->out, "b%u:%d(", e->parameter_of[number], b->element);
+}
+
+static void write_buffer(writer *w, uint32_t number) {
+    const buffer *b = &w->e->s->buffer[number];
+    bool tile       = b->place == PLACE_TILE;
+    number_buffer(w->e, number);
+    add(&w->out, "%c%u:%d:%lld(", tile ? 't' : 'b', w->e->parameter_of[number], b->element,
+        (long long)(tile ? b->elements : 0));
     for (unsigned i = 0; i < b->rank; i++)
-        add(&w->out, "%u*%lld,", b->axis[i], (long long)b->stride[i]);
+        add(&w->out, "%u*%lld/%lld,", b->axis[i], (long long)b->stride[i], (long long)b->block[i]);
     add(&w->out, ")");
 }
 
@@ -99,6 +109,10 @@ static void write_node(writer *w, node n) {
     case NODE_RANDOM:
         add(&w->out, "r%u:%llx ", random_number(w->e, (uint32_t)v.integer), (unsigned long long)v.vars);
         break;
+    case NODE_BEGIN:
+    case NODE_END:
+        add(&w->out, "i%u ", v.scan_index);
+        break;
     case NODE_PREVIOUS: {
         node scan = graph_scan_node(e->g, v.scan_label, v.scan_state);
         add(&w->out, "p%u:%u%d", label_number(w, v.scan_label), v.scan_index, v.reverse);
@@ -118,33 +132,6 @@ static void write_node(writer *w, node n) {
     }
 }
 
-static void write_statements(writer *w, const statement *s) {
-    for (; s; s = s->next) {
-        add(&w->out, "{%d:", s->kind);
-        if (s->kind == STATEMENT_FOR) {
-            add(&w->out, "%u%d", s->index, s->reverse);
-            write_statements(w, s->body);
-        } else {
-            write_buffer(w, s->target);
-            w->computing = s->value && w->e->s->buffer_of[s->value] == s->target ? s->value : NODE_NONE;
-            if (w->computing)
-                w->seen[s->value] = 0;
-            add(&w->out, "%d:%u:", s->reduction, s->scatter);
-            for (unsigned i = 0; i < s->var_count; i++)
-                add(&w->out, "v%u", s->var[i]);
-            if (s->kind == STATEMENT_STORE || s->kind == STATEMENT_TOPK)
-                write_node(w, s->value);
-            write_node(w, s->domain);
-            write_node(w, s->summand);
-            write_node(w, s->scatter_to);
-            /* from here on the node is loaded, not computed */
-            if (w->computing)
-                w->seen[s->value] = 0;
-        }
-        add(&w->out, "}");
-    }
-}
-
 static void write_matrix(writer *w, const matrix *m) {
     write_buffer(w, m->buffer);
     add(&w->out, "%lld,%lld", (long long)m->row_stride, (long long)m->column_stride);
@@ -160,9 +147,70 @@ static void write_order(writer *w, const axis_order *order) {
     add(&w->out, "/");
 }
 
+static void write_product(writer *w, const matrix_product *p) {
+    write_matrix(w, &p->a);
+    write_matrix(w, &p->b);
+    write_matrix(w, &p->c);
+    write_order(w, &p->rows);
+    write_order(w, &p->columns);
+    write_order(w, &p->inner);
+    add(&w->out, "%d", p->into);
+}
+
+/* STORE, REDUCE, ACCUMULATE, TOPK */
+static void write_assignment(writer *w, const statement *s) {
+    write_buffer(w, s->target);
+    w->computing = s->value && w->e->s->buffer_of[s->value] == s->target ? s->value : NODE_NONE;
+    if (w->computing)
+        w->seen[s->value] = 0;
+    add(&w->out, "%d:%u:%d:", s->reduction, s->scatter, s->into);
+    for (unsigned i = 0; i < s->var_count; i++)
+        add(&w->out, "v%u", s->var[i]);
+    if (s->kind == STATEMENT_STORE || s->kind == STATEMENT_TOPK)
+        write_node(w, s->value);
+    write_node(w, s->domain);
+    write_node(w, s->summand);
+    write_node(w, s->scatter_to);
+    /* from here on the node is loaded, not computed */
+    if (w->computing)
+        w->seen[s->value] = 0;
+    w->computing = NODE_NONE;
+}
+
+static void write_statements(writer *w, const statement *s) {
+    for (; s; s = s->next) {
+        add(&w->out, "{%d:", s->kind);
+        switch (s->kind) {
+        case STATEMENT_FOR:
+            add(&w->out, "%u%d", s->index, s->reverse);
+            break;
+        case STATEMENT_BLOCK:
+            add(&w->out, "%u:%lld:%d:", s->index, (long long)s->block, s->once);
+            write_node(w, s->lo);
+            write_node(w, s->hi);
+            break;
+        case STATEMENT_IF:
+            write_node(w, s->condition);
+            write_node(w, s->assumed);
+            break;
+        case STATEMENT_PRODUCT:
+            write_product(w, s->product);
+            break;
+        default:
+            write_assignment(w, s);
+        }
+        write_statements(w, s->body);
+        if (s->otherwise) {
+            add(&w->out, "|");
+            write_statements(w, s->otherwise);
+        }
+        add(&w->out, "}");
+    }
+}
+
 char *emit_key(emitter *e, const step *t) {
     writer w        = {.e = e};
-    e->buffer_count = e->random_count = 0;
+    e->buffer_count = e->random_count = e->tile_count = 0;
     for (uint32_t i = 0; i < e->s->buffer_count; i++)
         e->parameter_of[i] = NO_BUFFER;
     w.seen = calloc(graph_node_count(e->g) + 1, sizeof *w.seen);
@@ -171,15 +219,10 @@ char *emit_key(emitter *e, const step *t) {
         exit(3);
     }
     add(&w.out, "%d:%u:%u:%lld", t->kind, t->split, t->parallel_count, (long long)t->items);
+    write_order(&w, &t->ranged);
     write_statements(&w, t->body);
     if (t->kind == STEP_PRODUCT) {
-        const matrix_product *p = t->product;
-        write_matrix(&w, &p->a);
-        write_matrix(&w, &p->b);
-        write_matrix(&w, &p->c);
-        write_order(&w, &p->rows);
-        write_order(&w, &p->columns);
-        write_order(&w, &p->inner);
+        write_product(&w, t->product);
         write_order(&w, &t->batch);
     }
     free(w.seen);

@@ -23,10 +23,14 @@ static LLVMValueRef element(emitter *e, LLVMValueRef keys, LLVMValueRef at) {
     return LLVMBuildInBoundsGEP2(e->builder, e->i32, keys, &at, 1, "");
 }
 
-static LLVMValueRef count_at_least(emitter *e, LLVMValueRef keys, int64_t extent, LLVMValueRef bound,
-                                   LLVMIntPredicate predicate) {
-    loop l           = emit_open(e, emit_int(e, 0), emit_int(e, extent), word(e, 0));
-    LLVMValueRef key = LLVMBuildLoad2(e->builder, e->i32, element(e, keys, l.counter), "");
+/* The keys of the values from begin up to end, each at its own place. */
+typedef struct row {
+    LLVMValueRef keys, begin, end;
+} row;
+
+static LLVMValueRef count_at_least(emitter *e, const row *r, LLVMValueRef bound, LLVMIntPredicate predicate) {
+    loop l           = emit_open(e, r->begin, r->end, word(e, 0));
+    LLVMValueRef key = LLVMBuildLoad2(e->builder, e->i32, element(e, r->keys, l.counter), "");
     LLVMValueRef hit = LLVMBuildZExt(e->builder, LLVMBuildICmp(e->builder, predicate, key, bound, ""), e->i32, "");
     return emit_close(e, &l, LLVMBuildAdd(e->builder, l.accumulator, hit, ""));
 }
@@ -47,10 +51,9 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     LLVMValueRef keys = LLVMBuildArrayAlloca(b, e->i32, word(e, (uint32_t)extent), "keys");
     LLVMPositionBuilderAtEnd(b, here);
 
-    loop l                    = emit_open(e, emit_int(e, 0), emit_int(e, extent), NULL);
-    inner.value[v.scan_index] = l.counter;
-    inner.low[v.scan_index]   = 0;
-    inner.high[v.scan_index]  = extent - 1;
+    row r  = {keys, emit_begin(e, at, v.scan_index), emit_end(e, at, v.scan_index)};
+    loop l = emit_open(e, r.begin, r.end, NULL);
+    emit_open_index(e, &inner, v.scan_index, l.counter);
     emit_new_point(e, &inner);
     LLVMValueRef in_domain = emit_value(e, &inner, domain);
     LLVMBuildStore(b, key_of(e, emit_value(e, &inner, score), in_domain), element(e, keys, l.counter));
@@ -60,13 +63,13 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     loop bits              = emit_open(e, emit_int(e, 0), emit_int(e, 32), word(e, 0));
     LLVMValueRef shift     = LLVMBuildTrunc(b, LLVMBuildSub(b, emit_int(e, 31), bits.counter, ""), e->i32, "");
     LLVMValueRef candidate = LLVMBuildOr(b, bits.accumulator, LLVMBuildShl(b, word(e, 1), shift, ""), "");
-    LLVMValueRef reach     = count_at_least(e, keys, extent, candidate, LLVMIntUGE);
+    LLVMValueRef reach     = count_at_least(e, &r, candidate, LLVMIntUGE);
     LLVMValueRef enough    = LLVMBuildICmp(b, LLVMIntUGE, reach, word(e, (uint32_t)k), "");
     LLVMValueRef bound     = emit_close(e, &bits, LLVMBuildSelect(b, enough, candidate, bits.accumulator, ""));
-    LLVMValueRef above     = count_at_least(e, keys, extent, bound, LLVMIntUGT);
+    LLVMValueRef above     = count_at_least(e, &r, bound, LLVMIntUGT);
 
     /* the accumulator is how many of the equal ones are still wanted */
-    loop mark = emit_open(e, emit_int(e, 0), emit_int(e, extent), LLVMBuildSub(b, word(e, (uint32_t)k), above, ""));
+    loop mark                 = emit_open(e, r.begin, r.end, LLVMBuildSub(b, word(e, (uint32_t)k), above, ""));
     inner.value[v.scan_index] = mark.counter;
     LLVMValueRef key          = LLVMBuildLoad2(b, e->i32, element(e, keys, mark.counter), "");
     LLVMValueRef more         = LLVMBuildICmp(b, LLVMIntUGT, key, bound, "");

@@ -77,6 +77,8 @@ LLVMValueRef emit_address(emitter *e, const environment *at, uint32_t number) {
         if (graph_index_extent(e->g, b->axis[i]) == 1)
             continue;
         LLVMValueRef term = at->value[b->axis[i]];
+        if (b->block[i] != 0 && at->begin[b->axis[i]])
+            term = LLVMBuildNSWSub(e->builder, term, at->begin[b->axis[i]], "");
         if (b->stride[i] != 1)
             term = LLVMBuildNSWMul(e->builder, term, emit_int(e, b->stride[i]), "");
         offset = offset ? LLVMBuildNSWAdd(e->builder, offset, term, "") : term;
@@ -181,6 +183,7 @@ static LLVMValueRef gather(emitter *e, environment *at, node_view v) {
         inner.value[index] = x;
         inner.low[index]   = low;
         inner.high[index]  = high;
+        inner.displaced |= (index_set)1 << index;
     }
     LLVMValueRef here[GRAPH_INDICES];
     for (unsigned i = 0; i + 1 < v.child_count; i++)
@@ -366,6 +369,10 @@ static LLVMValueRef compute(emitter *e, environment *at, node_view v) {
         return v.type == TYPE_BOOL ? LLVMConstInt(e->i1, (unsigned long long)v.integer, false) : emit_int(e, v.integer);
     case NODE_INDEX:
         return at->value[__builtin_ctzll(v.vars)];
+    case NODE_BEGIN:
+        return emit_begin(e, at, v.scan_index);
+    case NODE_END:
+        return emit_end(e, at, v.scan_index);
     case NODE_GATHER:
         return gather(e, at, v);
     case NODE_PREVIOUS:
@@ -377,13 +384,29 @@ static LLVMValueRef compute(emitter *e, environment *at, node_view v) {
     }
 }
 
+static bool is_part(const emitter *e, node whole, node n) {
+    node_view v = graph_view(e->g, whole);
+    return whole == n || (v.op == NODE_AND && (is_part(e, v.child[0], n) || is_part(e, v.child[1], n)));
+}
+
+bool emit_is_known(const emitter *e, const environment *at, node n) {
+    if (!at->known || graph_view(e->g, n).free & at->displaced)
+        return false;
+    for (const assumption *a = at->known; a; a = a->outer)
+        if (is_part(e, a->holds, n))
+            return true;
+    return false;
+}
+
 LLVMValueRef emit_value(emitter *e, environment *at, node n) {
     if (e->memo_size && slot_of(e, at->stamp, n)->value)
         return slot_of(e, at->stamp, n)->value;
     node_view v     = graph_view(e->g, n);
     uint32_t number = e->s->buffer_of[n];
     LLVMValueRef value;
-    if (number != NO_BUFFER && n != e->computing)
+    if (v.type == TYPE_BOOL && emit_is_known(e, at, n))
+        value = LLVMConstInt(e->i1, 1, false);
+    else if (number != NO_BUFFER && n != e->computing)
         value = emit_load(e, at, number, v.type);
     else
         value = compute(e, at, v);

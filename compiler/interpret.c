@@ -214,7 +214,7 @@ static double *pointwise(interpretation *run, frame *f, node_view v, index_set a
     return out;
 }
 
-static double identity(reduction r) {
+double interpret_identity(reduction r) {
     switch (r) {
     case REDUCE_PRODUCT:
     case REDUCE_ALL:
@@ -228,7 +228,7 @@ static double identity(reduction r) {
     }
 }
 
-static double combine(reduction r, double a, double b) {
+double interpret_combine(reduction r, double a, double b) {
     switch (r) {
     case REDUCE_SUM:
         return a + b;
@@ -249,14 +249,14 @@ static double *reduce(interpretation *run, frame *f, node_view v, index_set axes
     size_t size = (size_t)graph_space(run->g, axes);
     double *out = get(size, sizeof *out);
     for (size_t i = 0; i < size; i++)
-        out[i] = identity(v.reduction);
+        out[i] = interpret_identity(v.reduction);
     view operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
     strides(run->g, axes, operand[2].stride);
     int64_t offset[3] = {0, 0, 0};
     walk w            = start(run->g, axes | v.vars);
     do
         if (operand[0].data[offset[0]] != 0)
-            out[offset[2]] = combine(v.reduction, out[offset[2]], operand[1].data[offset[1]]);
+            out[offset[2]] = interpret_combine(v.reduction, out[offset[2]], operand[1].data[offset[1]]);
     while (advance(&w, operand, offset, 3));
     return out;
 }
@@ -295,11 +295,6 @@ static double *gather(interpretation *run, frame *f, node_view v, index_set axes
     return out;
 }
 
-typedef struct ranked {
-    double score;
-    int64_t at;
-} ranked;
-
 static int better_first(const void *a, const void *b) {
     const ranked *x = a, *y = b;
     if (isnan(x->score) || isnan(y->score)) {
@@ -309,6 +304,10 @@ static int better_first(const void *a, const void *b) {
         return x->score > y->score ? -1 : 1;
     }
     return (x->at > y->at) - (x->at < y->at);
+}
+
+void interpret_rank(ranked *row, size_t count) {
+    qsort(row, count, sizeof *row, better_first);
 }
 
 static double *topk(interpretation *run, frame *f, node_view v, index_set axes) {
@@ -323,7 +322,7 @@ static double *topk(interpretation *run, frame *f, node_view v, index_set axes) 
         for (int64_t s = 0; s < extent; s++)
             if (operand[0].data[offset[0] + s * operand[0].stride[v.scan_index]] != 0)
                 row[count++] = (ranked){operand[1].data[offset[1] + s * operand[1].stride[v.scan_index]], s};
-        qsort(row, (size_t)count, sizeof *row, better_first);
+        interpret_rank(row, (size_t)count);
         for (int64_t i = 0; i < count && i < v.integer; i++)
             out[offset[2] + row[i].at * operand[2].stride[v.scan_index]] = 1;
     } while (advance(&w, operand, offset, 3));

@@ -9,6 +9,17 @@ typedef struct interpretation interpretation;
 /* What a pointwise operation makes of its operands, as many as it has. */
 double interpret_operation(node_op op, value_type type, const double x[3]);
 
+/* What a reduction makes of nothing, and of two values. */
+double interpret_identity(reduction r);
+double interpret_combine(reduction r, double a, double b);
+
+/* What a selection ranks: the larger score first, of equal ones the lower index, numbers before those that are none. */
+typedef struct ranked {
+    double score;
+    int64_t at;
+} ranked;
+void interpret_rank(ranked *row, size_t count);
+
 /* tensor_value[k]: the elements of tensor k, row-major; integers as doubles. The arrays are only read and must
  * outlive the interpretation. */
 interpretation *interpret_new(const graph *g, const double *const *tensor_value, uint64_t seed);

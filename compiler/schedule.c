@@ -2,6 +2,7 @@
  * either stored by exactly one step or computed where it is used. */
 #include "enough.h"
 #include "schedule_internal.h"
+#include "tile_verify.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,12 +38,17 @@ void schedule_fit_nodes(scheduler *c) {
     c->s->buffer_of = enough_grown(c->s->buffer_of, c->node_capacity, more, sizeof *c->s->buffer_of);
     for (size_t i = c->node_capacity; i < more; i++)
         c->s->buffer_of[i] = NO_BUFFER;
+    c->member        = enough_grown(c->member, c->node_capacity, more, sizeof *c->member);
+    c->root          = enough_grown(c->root, c->node_capacity, more, sizeof *c->root);
+    c->region_of     = enough_grown(c->region_of, c->node_capacity, more, sizeof *c->region_of);
     c->node_capacity = more;
 }
 
 uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, element_type element,
                              const axis_order *order) {
     schedule *s = c->s;
+    if (place == PLACE_WORKSPACE && c->tiles)
+        place = PLACE_TILE;
     if (s->buffer_count == c->buffer_capacity) {
         size_t more        = c->buffer_capacity ? c->buffer_capacity * 2 : 256;
         s->buffer          = enough_grown(s->buffer, c->buffer_capacity, more, sizeof *s->buffer);
@@ -58,7 +64,11 @@ uint32_t schedule_add_buffer(scheduler *c, buffer_place place, uint32_t number, 
     for (unsigned i = order->rank; i-- > 0;) {
         b->axis[i]   = order->index[i];
         b->stride[i] = b->elements;
-        b->elements *= graph_index_extent(c->g, order->index[i]);
+        if (c->open && !c->sink && !c->whole && order->index[i] == c->open->row)
+            b->block[i] = c->open->block;
+        if (b->place == PLACE_TILE && c->block[order->index[i]])
+            b->block[i] = c->block[order->index[i]];
+        b->elements *= b->block[i] ? b->block[i] : graph_index_extent(c->g, order->index[i]);
     }
     return s->buffer_count++;
 }
@@ -71,7 +81,7 @@ step *schedule_add_step(scheduler *c) {
         c->step_capacity = more;
     }
     step *t = &s->step[s->step_count++];
-    *t      = (step){.split = GRAPH_INDICES, .items = 1};
+    *t      = (step){.split = GRAPH_INDICES, .index = GRAPH_INDICES, .items = 1, .ranged = c->ranged};
     return t;
 }
 
@@ -159,6 +169,10 @@ static unsigned own_cost(node_view v) {
     }
 }
 
+unsigned schedule_own_cost(const graph *g, node n) {
+    return own_cost(graph_view(g, n));
+}
+
 static bool always_stored(node_op op) {
     return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
 }
@@ -220,6 +234,7 @@ static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
 }
 
 static void require(scheduler *c, node n);
+static void require_now(scheduler *c, node n);
 
 static void note_load(void *found, const load *l) {
     (void)l;
@@ -269,9 +284,39 @@ static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan)
     }
 }
 
+static void note_stored(void *context, node n) {
+    require(context, n);
+}
+
+/* All that a region reads comes before it; then its own nodes. */
+static void require_region(scheduler *c, uint32_t number) {
+    if (c->region[number].done)
+        return;
+    c->region[number].done = true;
+    for (uint32_t i = 0; i < c->region[number].inside_count; i++)
+        schedule_visit_outside(c, number, c->region[number].inside[i], note_stored, c);
+    if (schedule_make_kernel(c, &c->region[number]))
+        return;
+    schedule_open_region(c, &c->region[number]);
+    for (uint32_t i = 0; i < c->region[number].inside_count; i++)
+        require(c, c->region[number].inside[i]);
+    schedule_close_region(c);
+}
+
 static void require(scheduler *c, node n) {
     if (c->done[n])
         return;
+    if (c->region_of[n] && c->open != &c->region[c->region_of[n]]) {
+        require_region(c, c->region_of[n]);
+        return;
+    }
+    bool whole = c->whole;
+    c->whole   = !c->member[n];
+    require_now(c, n);
+    c->whole = whole;
+}
+
+static void require_now(scheduler *c, node n) {
     c->done[n]  = 1;
     node_view v = graph_view(c->g, n);
     if (v.op == NODE_SCAN)
@@ -329,7 +374,7 @@ static void add_outputs(scheduler *c) {
         node_view v = graph_view(c->g, n);
         /* a stored sum that nobody has scheduled yet is written where it is wanted */
         bool direct = c->stored[n] && !c->done[n] && v.free == axes && v.type == TYPE_FLOAT && v.op == NODE_REDUCE &&
-                      !c->product[n];
+                      !c->product[n] && !c->region_of[n];
         if (direct) {
             uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
             require_children(c, n, seen, 0);
@@ -349,10 +394,11 @@ static void add_outputs(scheduler *c) {
     }
 }
 
-schedule *schedule_graph(graph *g, bool share_workspace) {
-    schedule *s = schedule_allocate(1, sizeof *s);
-    s->graph    = g;
-    scheduler c = {.s = s, .g = g};
+static schedule *schedule_once(graph *g, const schedule_options *options) {
+    schedule *s                            = schedule_allocate(1, sizeof *s);
+    s->graph                               = g;
+    static const schedule_options defaults = {0};
+    scheduler c                            = {.s = s, .g = g, .options = options ? options : &defaults};
     schedule_fit_nodes(&c);
     add_tensors(&c);
     size_t count  = graph_node_count(g);
@@ -361,22 +407,49 @@ schedule *schedule_graph(graph *g, bool share_workspace) {
     choose_stored(&c, mark, count);
     choose_products(&c, mark, count);
     free(mark);
+    if (!c.options->unfused)
+        schedule_find_regions(&c);
     add_outputs(&c);
-    schedule_place(s, share_workspace);
+    schedule_place(s, !c.options->keep_workspace_apart);
     for (size_t i = 0; i < c.node_capacity; i++)
         free(c.product[i]);
     free(c.product);
     free(c.stored);
     free(c.done);
     free(c.inside);
+    free(c.member);
+    free(c.region_of);
+    free(c.root);
+    for (uint32_t i = 1; i <= c.region_count; i++)
+        free(c.region[i].inside);
+    free(c.region);
     return s;
 }
 
-static void free_statements(statement *list) {
+/* What is fused is checked as a program, and where that finds an error less is fused: kernels first, then blocks of
+ * rows. The schedule says so. */
+schedule *schedule_graph(graph *g, const schedule_options *options) {
+    schedule_options how = options ? *options : (schedule_options){0};
+    char error[512], first[512] = "";
+    for (;;) {
+        schedule *s = schedule_once(g, &how);
+        if (how.unfused || tile_verify(s, error, sizeof error)) {
+            s->given_up = *first ? enough(strdup(first)) : NULL;
+            return s;
+        }
+        if (!*first)
+            snprintf(first, sizeof first, "%s", error);
+        schedule_free(s);
+        how.unfused    = how.unstreamed;
+        how.unstreamed = true;
+    }
+}
+
+void schedule_free_statements(statement *list) {
     while (list) {
         statement *next = list->next;
-        free_statements(list->body);
-        free_statements(list->otherwise);
+        schedule_free_statements(list->body);
+        schedule_free_statements(list->otherwise);
         free(list->product);
         free(list);
         list = next;
@@ -387,10 +460,12 @@ void schedule_free(schedule *s) {
     if (!s)
         return;
     for (uint32_t i = 0; i < s->step_count; i++) {
-        free_statements(s->step[i].body);
+        schedule_free_statements(s->step[i].body);
         free(s->step[i].product);
         free(s->step[i].local);
+        free(s->step[i].note);
     }
+    free(s->given_up);
     free(s->step);
     free(s->buffer);
     free(s->buffer_of);

@@ -12,8 +12,22 @@ typedef struct product {
     index_set batch, rows, columns, inner;
 } product;
 
+/* Steps that walk together through blocks of one index, the row: what is too large to be stored whole is kept for one
+ * block only. */
+typedef struct region {
+    uint32_t component; /* of the wide nodes that it keeps */
+    unsigned level;     /* what regions of lower levels of this component compute, it may read */
+    index_id row;
+    int64_t block;
+    node *inside; /* narrow nodes that it computes, in order of need */
+    uint32_t inside_count;
+    bool done;
+    bool split; /* it waits for another that waits for it */
+} region;
+
 typedef struct scheduler {
     schedule *s;
+    const schedule_options *options;
     graph *g;
     size_t node_capacity;
     uint8_t *stored;   /* node: keeps its value in a buffer */
@@ -23,7 +37,25 @@ typedef struct scheduler {
     size_t step_capacity, buffer_capacity;
     index_set fixed;    /* indices whose loops are open around the statement being written */
     index_set stepping; /* those of them that scans run over */
-    axis_order hint;    /* the order in which the reader of a node without loads walks */
+    /* Regions. */
+    uint32_t *member;    /* node: number of the component of wide nodes that it belongs to; 0: none */
+    uint32_t *region_of; /* node: number of the region that computes it, from 1; 0: none */
+    uint8_t *root;       /* node: narrow, computed by a region from wide nodes */
+    region *region;      /* from 1 */
+    uint32_t region_count, component_count;
+    size_t region_capacity;
+    const region *open;    /* the region whose steps are being made */
+    uint32_t open_buffers; /* buffers that there were before it */
+    uint32_t open_step;    /* its BLOCKS step */
+    axis_order ranged;     /* indices that have a range of their own there, outermost first */
+    /* Kernels: statements instead of steps. */
+    statement **sink;             /* where they go; NULL: steps are made */
+    index_set grid;               /* indices whose loops are open around the kernel's blocks */
+    int64_t block[GRAPH_INDICES]; /* of tiles: how much of a ranged index they hold; 0: all */
+    bool tiles;                   /* new buffers are tiles */
+    bool growing;                 /* reductions add to what is there */
+    bool whole;                   /* what is being made is stored for all rows */
+    axis_order hint;              /* the order in which the reader of a node without loads walks */
 } scheduler;
 
 void *schedule_allocate(size_t count, size_t size);
@@ -57,7 +89,33 @@ index_id schedule_innermost(const scheduler *c, node n, index_set among, int64_t
 void schedule_emit_nest(scheduler *c, node n, uint32_t forced_target);
 void schedule_emit_copy(scheduler *c, node n, uint32_t target);
 void schedule_emit_scan(scheduler *c, node n);
+void schedule_emit_start(scheduler *c, node n, uint32_t target);
+/* In a kernel: n at the indices that are not of its grid, into target; and one element stored as `value`. */
+void schedule_emit_into(scheduler *c, node n, uint32_t target);
+void schedule_emit_value(scheduler *c, node value, uint32_t target);
+node schedule_identity(scheduler *c, node n);
+statement *schedule_statement(statement_kind kind);
+statement *schedule_loops(const scheduler *c, const axis_order *order, bool parallel, statement *body);
+void schedule_append(statement **list, statement *more);
+axis_order schedule_layout(const scheduler *c, node n, index_set axes);
+unsigned schedule_own_cost(const graph *g, node n);
+element_type schedule_element(value_type type);
+void schedule_row_first(const scheduler *c, axis_order *order);
 
+/* Regions: what to keep for blocks only, found before anything is scheduled; and the steps of one. */
+void schedule_find_regions(scheduler *c);
+void schedule_open_region(scheduler *c, const region *r);
+void schedule_close_region(scheduler *c);
+/* The step made last stands before the open region's, outside its blocks. */
+void schedule_move_outside(scheduler *c);
+/* The same region as one kernel of tiles. False where it cannot be one: then nothing was made. */
+bool schedule_make_kernel(scheduler *c, const region *r);
+/* Is the sum (or other reduction) n gathered from block to block of the open region? */
+bool schedule_gathers(const scheduler *c, node n);
+/* Calls `visit` for every stored node that computing n reads, past what region `number` keeps or computes. */
+void schedule_visit_outside(const scheduler *c, uint32_t number, node n, void (*visit)(void *, node), void *context);
+
+void schedule_free_statements(statement *list);
 void schedule_place(schedule *s, bool share);
 
 #endif

@@ -13,25 +13,25 @@ static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
-static statement *new_statement(statement_kind kind) {
+statement *schedule_statement(statement_kind kind) {
     statement *s = schedule_allocate(1, sizeof *s);
     s->kind      = kind;
     s->scatter   = GRAPH_INDICES;
     return s;
 }
 
-static void append(statement **list, statement *more) {
+void schedule_append(statement **list, statement *more) {
     while (*list)
         list = &(*list)->next;
     *list = more;
 }
 
 /* Loops over the indices in order, outermost first, around body. */
-static statement *loops(const scheduler *c, const axis_order *order, bool parallel, statement *body) {
+statement *schedule_loops(const scheduler *c, const axis_order *order, bool parallel, statement *body) {
     for (unsigned i = order->rank; i-- > 0;) {
         if (c->fixed >> order->index[i] & 1)
             continue;
-        statement *s = new_statement(STATEMENT_FOR);
+        statement *s = schedule_statement(STATEMENT_FOR);
         s->index     = order->index[i];
         s->parallel  = parallel;
         s->body      = body;
@@ -57,7 +57,7 @@ static axis_order in_id_order(const scheduler *c, index_set set) {
 }
 
 static statement *store(uint32_t target, node value) {
-    statement *s = new_statement(STATEMENT_STORE);
+    statement *s = schedule_statement(STATEMENT_STORE);
     s->target    = target;
     s->value     = value;
     return s;
@@ -86,7 +86,7 @@ static node identity(scheduler *c, node_view v) {
 }
 
 static statement *accumulate(uint32_t target, node n, node_view v, node domain, index_id scatter, node to) {
-    statement *s  = new_statement(STATEMENT_ACCUMULATE);
+    statement *s  = schedule_statement(STATEMENT_ACCUMULATE);
     s->target     = target;
     s->value      = n;
     s->reduction  = v.reduction;
@@ -129,16 +129,17 @@ static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order
     nest result      = {NULL, GRAPH_INDICES};
     axis_order rest  = without(&order, bit(scatter) | c->fixed);
     axis_order bound = in_id_order(c, v.vars);
-    result.body      = loops(c, &order, false, store(target, identity(c, v)));
+    if (!schedule_gathers(c, n))
+        result.body = schedule_loops(c, &order, false, store(target, identity(c, v)));
     index_id inner   = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
     axis_order outer = without(&rest, inner == GRAPH_INDICES ? 0 : bit(inner));
     statement *body  = accumulate(target, n, v, domain, scatter, to);
     if (inner != GRAPH_INDICES) {
         axis_order one = {.rank = 1, .index = {inner}};
-        body           = loops(c, &one, true, body);
+        body           = schedule_loops(c, &one, true, body);
     }
-    body = loops(c, &bound, false, body);
-    append(&result.body, loops(c, &outer, false, body));
+    body = schedule_loops(c, &bound, false, body);
+    schedule_append(&result.body, schedule_loops(c, &outer, false, body));
     result.split = inner;
     return result;
 }
@@ -161,26 +162,28 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     nest result      = {NULL, GRAPH_INDICES};
     axis_order bound = in_id_order(c, v.vars & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
     if (inner == GRAPH_INDICES || (v.vars & bit(inner))) {
-        statement *s = new_statement(STATEMENT_REDUCE);
+        statement *s = schedule_statement(STATEMENT_REDUCE);
         s->target    = target;
         s->value     = n;
         s->reduction = v.reduction;
         s->domain    = domain;
         s->summand   = v.child[1];
+        s->into      = schedule_gathers(c, n);
         for (unsigned i = 0; i < bound.rank; i++)
             s->var[s->var_count++] = bound.index[i];
         if (inner != GRAPH_INDICES)
             s->var[s->var_count++] = inner;
-        result.body = loops(c, &order, true, s);
+        result.body = schedule_loops(c, &order, true, s);
         return result;
     }
     axis_order one   = {.rank = 1, .index = {inner}};
     axis_order outer = without(&order, bit(inner));
-    statement *body  = loops(c, &one, true, store(target, identity(c, v)));
+    statement *body  = schedule_gathers(c, n) ? NULL : schedule_loops(c, &one, true, store(target, identity(c, v)));
     v                = graph_view(c->g, n);
-    append(&body,
-           loops(c, &bound, false, loops(c, &one, true, accumulate(target, n, v, domain, GRAPH_INDICES, NODE_NONE))));
-    result.body     = loops(c, &outer, true, body);
+    schedule_append(&body, schedule_loops(c, &bound, false,
+                                          schedule_loops(c, &one, true,
+                                                         accumulate(target, n, v, domain, GRAPH_INDICES, NODE_NONE))));
+    result.body     = schedule_loops(c, &outer, true, body);
     int64_t outside = graph_space(c->g, v.free & ~c->fixed & ~bit(inner));
     if (outside < SPLIT_BELOW)
         result.split = inner;
@@ -190,14 +193,14 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
 static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     node_view v     = graph_view(c->g, n);
     axis_order rows = without(&order, bit(v.scan_index));
-    statement *s    = new_statement(STATEMENT_TOPK);
+    statement *s    = schedule_statement(STATEMENT_TOPK);
     s->target       = target;
     s->value        = n;
     s->index        = v.scan_index;
-    return (nest){loops(c, &rows, true, s), GRAPH_INDICES};
+    return (nest){schedule_loops(c, &rows, true, s), GRAPH_INDICES};
 }
 
-static element_type element_of(value_type type) {
+element_type schedule_element(value_type type) {
     return type == TYPE_FLOAT ? ELEMENT_FLOAT : type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_BOOL;
 }
 
@@ -212,12 +215,21 @@ static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
     case NODE_SCAN:
         return scan_nest(c, n);
     default:
-        return (nest){loops(c, &order, true, store(target, n)), GRAPH_INDICES};
+        return (nest){schedule_loops(c, &order, true, store(target, n)), GRAPH_INDICES};
     }
 }
 
+/* Of a block, the rows are outermost: those of a shorter one then lie together. */
+void schedule_row_first(const scheduler *c, axis_order *order) {
+    axis_order rest = without(order, bit(c->open->row));
+    if (rest.rank == order->rank)
+        return;
+    order->index[0] = c->open->row;
+    memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
+}
+
 /* TOPK writes whole rows, so its index comes last. */
-static axis_order layout_of(const scheduler *c, node n, index_set axes) {
+axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
     axis_order order = schedule_order(c, n, axes);
     node_view v      = graph_view(c->g, n);
     axis_order hint  = {0};
@@ -229,9 +241,11 @@ static axis_order layout_of(const scheduler *c, node n, index_set axes) {
     if (v.op == NODE_TOPK) {
         axis_order rows         = without(&order, bit(v.scan_index));
         rows.index[rows.rank++] = v.scan_index;
-        return rows;
+        order                   = rows;
     }
-    return order;
+    if (c->open && !c->whole && !c->sink)
+        schedule_row_first(c, &order);
+    return without(&order, c->grid);
 }
 
 /* What the steps of a scan are made of. */
@@ -321,23 +335,23 @@ static void add_state(scheduler *c, node scan, index_set apart, index_id inner, 
     for (unsigned p = 0; p < 3; p++)
         for (unsigned i = 0; i < part[p]->rank; i++)
             whole.index[whole.rank++] = part[p]->index[i];
-    s->target             = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &whole);
+    s->target             = schedule_add_buffer(c, PLACE_WORKSPACE, 0, schedule_element(v.type), &whole);
     c->s->buffer_of[scan] = s->target;
 }
 
 static statement *store_state(scheduler *c, scan_state *s) {
     s->stored = true;
-    return loops(c, &s->loops, true, store(s->target, s->body));
+    return schedule_loops(c, &s->loops, true, store(s->target, s->body));
 }
 
 /* What a step stores besides its states, in a buffer that every step uses anew. */
 static statement *inside_nest(scheduler *c, node n) {
     index_set axes  = graph_view(c->g, n).free;
-    axis_order own  = layout_of(c, n, axes & ~c->fixed);
+    axis_order own  = schedule_layout(c, n, axes & ~c->fixed);
     axis_order full = in_id_order(c, axes & c->fixed & ~c->stepping);
     for (unsigned k = 0; k < own.rank; k++)
         full.index[full.rank++] = own.index[k];
-    uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(graph_view(c->g, n).type), &full);
+    uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, schedule_element(graph_view(c->g, n).type), &full);
     nest made          = nest_of(c, n, target, own);
     c->s->buffer_of[n] = target;
     return made.body;
@@ -353,17 +367,17 @@ static statement *step_of(scheduler *c, const inside *in, scan_state *state) {
         node_op op = graph_view(c->g, n).op;
         unsigned k = has_own_loops(op) ? states : state_of_body(c, n, in->label);
         if (k < states) {
-            append(&result, store_state(c, &state[k]));
+            schedule_append(&result, store_state(c, &state[k]));
             c->s->buffer_of[n] = state[k].target;
         } else if (op != NODE_SCAN) {
-            append(&result, inside_nest(c, n));
+            schedule_append(&result, inside_nest(c, n));
         } else if (c->s->buffer_of[n] == NO_BUFFER) { /* not yet with another state of its scan */
-            append(&result, scan_nest(c, n).body);
+            schedule_append(&result, scan_nest(c, n).body);
         }
     }
     for (unsigned k = 0; k < states; k++)
         if (!state[k].stored)
-            append(&result, store_state(c, &state[k]));
+            schedule_append(&result, store_state(c, &state[k]));
     return result;
 }
 
@@ -407,7 +421,7 @@ static nest scan_nest(scheduler *c, node n) {
     }
     c->fixed        = before | apart | bit(v.scan_index);
     c->stepping     = before_stepping | bit(v.scan_index);
-    statement *scan = new_statement(STATEMENT_FOR);
+    statement *scan = schedule_statement(STATEMENT_FOR);
     scan->index     = v.scan_index;
     scan->reverse   = v.reverse;
     scan->body      = step_of(c, &in, part);
@@ -417,7 +431,7 @@ static nest scan_nest(scheduler *c, node n) {
     free(in.list);
     free(part);
     axis_order outer = in_id_order(c, apart);
-    return (nest){loops(c, &outer, true, scan), GRAPH_INDICES};
+    return (nest){schedule_loops(c, &outer, true, scan), GRAPH_INDICES};
 }
 
 static int64_t count_work(const scheduler *c, const statement *s, int64_t times) {
@@ -439,6 +453,10 @@ static int64_t count_work(const scheduler *c, const statement *s, int64_t times)
 }
 
 static void add_nest(scheduler *c, node n, nest made) {
+    if (c->sink) {
+        schedule_append(c->sink, made.body);
+        return;
+    }
     step *t  = schedule_add_step(c);
     t->kind  = STEP_NEST;
     t->node  = n;
@@ -466,27 +484,65 @@ static void add_nest(scheduler *c, node n, nest made) {
     }
 }
 
+/* A result that grows from block to block begins, before them, with what nothing adds to. */
+void schedule_emit_start(scheduler *c, node n, uint32_t target) {
+    const buffer *b  = &c->s->buffer[target];
+    axis_order order = {.rank = b->rank};
+    memcpy(order.index, b->axis, sizeof order.index);
+    axis_order ranged = c->ranged;
+    c->ranged         = (axis_order){0};
+    add_nest(c, n,
+             (nest){schedule_loops(c, &order, true, store(target, identity(c, graph_view(c->g, n)))), GRAPH_INDICES});
+    c->ranged = ranged;
+    schedule_fit_nodes(c);
+    schedule_move_outside(c);
+}
+
 void schedule_emit_nest(scheduler *c, node n, uint32_t forced_target) {
     node_view v      = graph_view(c->g, n);
-    axis_order order = layout_of(c, n, v.free);
+    axis_order order = schedule_layout(c, n, v.free);
     uint32_t target  = forced_target;
     if (target == NO_BUFFER) {
-        target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, element_of(v.type), &order);
+        target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, schedule_element(v.type), &order);
     } else {
         const buffer *b = &c->s->buffer[target];
         order.rank      = b->rank;
         memcpy(order.index, b->axis, sizeof order.index);
     }
+    if (schedule_gathers(c, n))
+        schedule_emit_start(c, n, target);
     nest made          = nest_of(c, n, target, order);
     c->s->buffer_of[n] = target;
     add_nest(c, n, made);
+}
+
+node schedule_identity(scheduler *c, node n) {
+    return identity(c, graph_view(c->g, n));
+}
+
+void schedule_emit_into(scheduler *c, node n, uint32_t target) {
+    const buffer *b  = &c->s->buffer[target];
+    axis_order order = {.rank = b->rank};
+    memcpy(order.index, b->axis, sizeof order.index);
+    order              = without(&order, c->grid);
+    nest made          = nest_of(c, n, target, order);
+    c->s->buffer_of[n] = target;
+    add_nest(c, n, made);
+}
+
+void schedule_emit_value(scheduler *c, node value, uint32_t target) {
+    const buffer *b  = &c->s->buffer[target];
+    axis_order order = {.rank = b->rank};
+    memcpy(order.index, b->axis, sizeof order.index);
+    order = without(&order, c->grid);
+    add_nest(c, value, (nest){schedule_loops(c, &order, true, store(target, value)), GRAPH_INDICES});
 }
 
 void schedule_emit_copy(scheduler *c, node n, uint32_t target) {
     const buffer *b  = &c->s->buffer[target];
     axis_order order = {.rank = b->rank};
     memcpy(order.index, b->axis, sizeof order.index);
-    add_nest(c, n, (nest){loops(c, &order, true, store(target, n)), GRAPH_INDICES});
+    add_nest(c, n, (nest){schedule_loops(c, &order, true, store(target, n)), GRAPH_INDICES});
 }
 
 void schedule_emit_scan(scheduler *c, node n) {

@@ -209,6 +209,7 @@ typedef struct operand {
     unsigned offset_count;
     node offset[TENSOR_RANK];
     int64_t offset_stride[TENSOR_RANK];
+    index_set blocked; /* indices whose first value in the block is at 0 */
 } operand;
 
 static operand read_operand(scheduler *c, node factor) {
@@ -227,6 +228,7 @@ static operand read_operand(scheduler *c, node factor) {
                 value = v.child[i + 1];
         if (!value) {
             o.stride[b->axis[a]] += b->stride[a];
+            o.blocked |= b->block[a] ? bit(b->axis[a]) : 0;
             continue;
         }
         node_view e = graph_view(c->g, value);
@@ -253,11 +255,19 @@ static axis_order by_stride(const scheduler *c, const operand *o, index_set set)
     return order;
 }
 
+static bool is_ranged(const scheduler *c, index_id i) {
+    bool found = false;
+    for (unsigned k = 0; k < c->ranged.rank; k++)
+        found |= c->ranged.index[k] == i;
+    return found;
+}
+
 /* From which position on do the indices move like a single one? */
 static unsigned collapses_from(const scheduler *c, const operand *o, const axis_order *order) {
     unsigned from = order->rank;
-    while (from > 1 && o->stride[order->index[from - 2]] ==
-                           o->stride[order->index[from - 1]] * graph_index_extent(c->g, order->index[from - 1]))
+    while (from > 1 && !is_ranged(c, order->index[from - 1]) &&
+           o->stride[order->index[from - 2]] ==
+               o->stride[order->index[from - 1]] * graph_index_extent(c->g, order->index[from - 1]))
         from--;
     return order->rank ? from - 1 : 0;
 }
@@ -270,6 +280,16 @@ static bool collapses(const scheduler *c, const operand *o, const axis_order *or
     return collapses_from(c, o, order) == 0;
 }
 
+static operand stored_operand(const scheduler *c, uint32_t number) {
+    operand o       = {.buffer = number};
+    const buffer *b = &c->s->buffer[number];
+    for (unsigned a = 0; a < b->rank; a++) {
+        o.stride[b->axis[a]] = b->stride[a];
+        o.blocked |= b->block[a] ? bit(b->axis[a]) : 0;
+    }
+    return o;
+}
+
 /* A copy of the operand with batch, then its own side, then inner, each in the given order. */
 static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side,
                             const axis_order *inner) {
@@ -278,14 +298,22 @@ static operand copy_operand(scheduler *c, node factor, const axis_order *batch, 
     index_set needed          = graph_view(c->g, factor).free;
     for (unsigned p = 0; p < 3; p++)
         for (unsigned i = 0; i < part[p]->rank; i++)
-            if (needed & bit(part[p]->index[i]))
+            if (needed & bit(part[p]->index[i]) & ~c->grid)
                 order.index[order.rank++] = part[p]->index[i];
+    bool whole      = c->whole;
+    c->whole        = false;
     uint32_t target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &order);
+    c->whole        = whole;
+    /* what is the same for all blocks is copied once */
+    bool outside      = c->open && !(needed & bit(c->open->row)) && !c->member[factor];
+    axis_order ranged = c->ranged;
+    if (outside)
+        c->ranged = (axis_order){0};
     schedule_emit_copy(c, factor, target);
-    operand o = {.buffer = target};
-    for (unsigned i = 0; i < order.rank; i++)
-        o.stride[order.index[i]] = c->s->buffer[target].stride[i];
-    return o;
+    c->ranged = ranged;
+    if (outside)
+        schedule_move_outside(c);
+    return stored_operand(c, target);
 }
 
 static matrix as_matrix(scheduler *c, const operand *o, index_set batch, int64_t row_stride, int64_t column_stride) {
@@ -293,11 +321,17 @@ static matrix as_matrix(scheduler *c, const operand *o, index_set batch, int64_t
         .buffer = o->buffer, .row_stride = row_stride, .column_stride = column_stride, .offset_count = o->offset_count};
     memcpy(m.offset, o->offset, sizeof m.offset);
     memcpy(m.offset_stride, o->offset_stride, sizeof m.offset_stride);
-    for (unsigned i = 0; i < graph_index_count(c->g); i++)
-        if (batch >> i & 1 && o->stride[i] && graph_index_extent(c->g, (index_id)i) > 1) {
-            m.offset[m.offset_count]          = graph_index_value(c->g, (index_id)i);
-            m.offset_stride[m.offset_count++] = o->stride[i];
-        }
+    for (unsigned i = 0; i < graph_index_count(c->g); i++) {
+        bool blocked = o->blocked >> i & 1, item = batch >> i & 1;
+        if (!o->stride[i] || graph_index_extent(c->g, (index_id)i) == 1 ||
+            (!item && (blocked || !is_ranged(c, (index_id)i))))
+            continue;
+        node value = graph_index_value(c->g, (index_id)i);
+        if (blocked)
+            value = graph_sub(c->g, value, graph_begin(c->g, (index_id)i));
+        m.offset[m.offset_count]          = value;
+        m.offset_stride[m.offset_count++] = o->stride[i];
+    }
     return m;
 }
 
@@ -313,8 +347,35 @@ static void append(axis_order *order, const axis_order *more) {
         order->index[order->rank++] = more->index[i];
 }
 
+static axis_order without_grid(const scheduler *c, const axis_order *order) {
+    axis_order rest = {0};
+    for (unsigned i = 0; i < order->rank; i++)
+        if (!(c->grid & bit(order->index[i])))
+            rest.index[rest.rank++] = order->index[i];
+    return rest;
+}
+
+/* The columns of a result lie next to each other: where the target's last axis is one of its rows, the product is the
+ * transposed one. */
+static product turned_for(const scheduler *c, const product *p, uint32_t target) {
+    if (target == NO_BUFFER)
+        return *p;
+    const buffer *b = &c->s->buffer[target];
+    index_set last  = 0;
+    for (unsigned a = 0; a < b->rank; a++)
+        if (graph_index_extent(c->g, b->axis[a]) > 1)
+            last = bit(b->axis[a]);
+    if (!(last & p->rows))
+        return *p;
+    return (product){{p->factor[1], p->factor[0]}, p->batch, p->columns, p->rows, p->inner};
+}
+
 void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
-    const product *p = c->product[n];
+    product turned = turned_for(c, c->product[n], forced_target);
+    turned.batch |= c->grid & (turned.rows | turned.columns); /* one value each, here */
+    turned.rows &= ~c->grid;
+    turned.columns &= ~c->grid;
+    const product *p = &turned;
     operand a = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
     axis_order rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
     axis_order inner = by_stride(c, &a, p->inner), other = by_stride(c, &b, p->inner);
@@ -331,8 +392,17 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     }
     if (!a_good && b_good)
         inner = other;
+    if (!a_good && !b_good && c->open && !c->sink)
+        schedule_row_first(c, &inner);
     bool copy_a = !a_good, copy_b = !b_good;
+    operand result     = {.buffer = forced_target};
     unsigned peel_rows = collapses_from(c, &a, &rows), peel_columns = collapses_from(c, &b, &columns);
+    unsigned least_rows = 0, least_columns = 0;
+    if (forced_target != NO_BUFFER) { /* they must move the result like one index too */
+        result        = stored_operand(c, forced_target);
+        least_rows    = collapses_from(c, &result, &rows);
+        least_columns = collapses_from(c, &result, &columns);
+    }
     /* one of the two strides of each operand must be 1 */
     if (!copy_a && stride_of(&a, &inner) != 1 && stride_of(&a, &rows) != 1 && inner.rank && rows.rank)
         copy_a = true;
@@ -347,6 +417,8 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
         peel_columns = 0;
     }
 
+    peel_rows              = peel_rows < least_rows ? least_rows : peel_rows;
+    peel_columns           = peel_columns < least_columns ? least_columns : peel_columns;
     axis_order peeled_rows = {0}, kept_rows = {0}, peeled_columns = {0}, kept_columns = {0}, layout = {0}, items = {0};
     for (unsigned i = 0; i < rows.rank; i++) {
         axis_order *to        = i < peel_rows ? &peeled_rows : &kept_rows;
@@ -362,13 +434,18 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     append(&layout, &batch);
     append(&layout, &rows);
     append(&layout, &columns);
+    layout = without_grid(c, &layout);
 
+    bool row_alone = c->open && !c->sink && !c->whole && (kept_rows.rank < 2 || kept_rows.index[0] != c->open->row) &&
+                     (kept_columns.rank == 0 || kept_columns.index[0] != c->open->row);
+    if (row_alone)
+        schedule_row_first(c, &layout);
     uint32_t target =
         forced_target != NO_BUFFER ? forced_target : schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &layout);
     c->s->buffer_of[n] = target;
-    operand result     = {.buffer = target};
-    for (unsigned i = 0; i < c->s->buffer[target].rank; i++)
-        result.stride[c->s->buffer[target].axis[i]] = c->s->buffer[target].stride[i];
+    result             = stored_operand(c, target);
+    if (schedule_gathers(c, n) && !c->sink)
+        schedule_emit_start(c, n, target);
 
     int64_t column_count = graph_space(c->g, set_of(&kept_columns));
     index_set loops      = set_of(&items);
@@ -379,13 +456,19 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     matrix mc = as_matrix(c, &result, loops, kept_rows.rank ? stride_of(&result, &kept_rows) : column_count, 1);
     schedule_fit_nodes(c);
 
+    matrix_product *made = schedule_allocate(1, sizeof *made);
+    *made                = (matrix_product){ma, mb, mc, kept_rows, kept_columns, inner, schedule_gathers(c, n)};
+    if (c->sink) {
+        statement *one = schedule_statement(STATEMENT_PRODUCT);
+        one->product   = made;
+        schedule_append(c->sink, schedule_loops(c, &items, true, one));
+        return;
+    }
     step *t    = schedule_add_step(c);
     t->kind    = STEP_PRODUCT;
     t->node    = n;
-    t->product = schedule_allocate(1, sizeof *t->product);
-    *t->product =
-        (matrix_product){.a = ma, .b = mb, .c = mc, .rows = kept_rows, .columns = kept_columns, .inner = inner};
-    t->batch = items;
-    t->items = graph_space(c->g, loops);
-    t->work  = 2 * graph_space(c->g, set_of(&kept_rows)) * column_count * graph_space(c->g, p->inner) * t->items;
+    t->product = made;
+    t->batch   = items;
+    t->items   = graph_space(c->g, loops);
+    t->work    = 2 * graph_space(c->g, set_of(&kept_rows)) * column_count * graph_space(c->g, p->inner) * t->items;
 }

@@ -140,6 +140,7 @@ typedef struct step {
     /* nodes that have a buffer of their own in this step (of BLOCKS: in those inside) */
     placement *local;
     uint32_t local_count;
+    char *note; /* what the scheduler decided, lines of text; NULL: nothing; freed with the schedule */
 } step;
 
 typedef struct schedule {
@@ -150,6 +151,7 @@ typedef struct schedule {
     step *step;
     uint32_t step_count;
     uint64_t workspace; /* bytes */
+    char *given_up;     /* what was wrong with a schedule that fuses more; NULL: nothing */
 } schedule;
 
 /* Makes s->buffer_of what it is in step `number`, and what it was before. Every walk over a step's nodes stands between

@@ -50,6 +50,7 @@ run "grammar summary" /usr/bin/env PATH="/usr/bin:$PATH" python3 docs/grammar.py
 run "NumPy references" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/run.py
 run "published mechanisms" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/reference/examples.py
 run "gradients" bash tests/test_gradients.sh
+run "fused kernels" bash tests/test_fused.sh
 run "PyTorch autodiff" /usr/bin/env PATH="/usr/bin:$PATH" python3 tests/peers/autodiff.py # ATTNC_PYTHON: one that has torch
 run "bad input" bash tests/test_bad_input.sh
 run "spec files" bash tests/test_spec_files.sh
@@ -57,7 +58,7 @@ run "limits" bash tests/test_limits.sh
 if [ -z "$quick" ]; then
     build debug
     for program in build/debug/test_*; do
-        [ -x "$program" ] && [ -f "$program" ] && run "sanitizers: $(basename "$program")" env ASAN_OPTIONS=detect_leaks=1 "$program"
+        [ -x "$program" ] && [ -f "$program" ] && run "sanitizers: $(basename "$program")" env ASAN_OPTIONS=detect_leaks=1 ATTNC_RANDOM_COUNT=300 "$program"
     done
     run "fuzzing the front end" bash tests/fuzz/run.sh 60
 fi

@@ -1,12 +1,24 @@
 /* Random specs through every stage (tests/random/stages.h). A spec that fails is made smaller as long as it fails at
- * the same stage, and printed. ATTNC_RANDOM_COUNT says how many specs, ATTNC_RANDOM_SEED which one alone or first. */
+ * the same stage, and printed. In the environment:
+ *   ATTNC_RANDOM_COUNT=n      how many specs
+ *   ATTNC_RANDOM_SEED=n       which one alone, or first
+ *   ATTNC_RANDOM_MACHINE=n    every nth is compiled; 0: none
+ *   ATTNC_RANDOM_SHOWN=n      how many failures are made smaller
+ *   ATTNC_RANDOM_SCHEDULES=1  only the stages from the schedule on
+ *   ATTNC_RANDOM_FORK=1       each spec in a process of its own, so that one that crashes the compiler is made smaller
+ *   ATTNC_RANDOM_PRINT=1      print every spec
+ *   ATTNC_RANDOM_DUMP=1       print every schedule */
 #include "random_spec.h"
 #include "reasons.h"
 #include "stages.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* cmocka.h needs the four before it */
 /* clang-format off */
@@ -25,22 +37,84 @@ enum { SPECS = 200 };
 #else
 enum { SPECS = 2000 };
 #endif
-enum { SECOND_EVERY = 4, WITHOUT_EACH = 2, FAILURES_SHOWN = 3, TRIALS = 4000 };
+enum {
+    SECOND_EVERY   = 4,
+    WITHOUT_EACH   = 2,
+    MACHINE_EVERY  = 25,
+    FAILURES_SHOWN = 3,
+    TRIALS         = 4000,
+    MACHINE_TRIALS = 300
+};
 
 static const char *const stage_name[] = {"none",      "elaboration",        "verification",
-                                         "gradients", "second derivatives", "simplification"};
+                                         "gradients", "second derivatives", "simplification",
+                                         "schedule",  "machine code",       "a crash"};
 
 static uint64_t number_of(const char *name, uint64_t otherwise) {
     const char *text = getenv(name);
     return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }
 
+/* Below 1 nearly everything is wide. */
+static schedule_options options_of(uint64_t seed) {
+    static const double wide[]  = {0.02, 0.3, 1.01, 1.01, 1.01, 1.5, 1.5, 4};
+    static const int64_t rows[] = {1, 2, 2, 3, 5}, stream[] = {1, 2, 2, 3, 4};
+    uint64_t draw = seed * 0x9e3779b97f4a7c15u;
+    return (schedule_options){.wide       = wide[draw >> 61],
+                              .rows       = rows[(draw >> 50 & 0xff) % 5],
+                              .stream     = stream[(draw >> 40 & 0xff) % 5],
+                              .unstreamed = (draw >> 30 & 7) == 0};
+}
+
 /* What is asked of the spec with this seed. */
 static stages wanted_of(uint64_t seed) {
-    stages r = {.second = seed % SECOND_EVERY == 0};
+    uint64_t machine = number_of("ATTNC_RANDOM_MACHINE", MACHINE_EVERY);
+    stages r         = {.seed           = seed,
+                        .second         = seed % SECOND_EVERY == 0,
+                        .schedule       = options_of(seed),
+                        .machine        = machine > 0 && seed % machine == 0,
+                        .only_scheduled = number_of("ATTNC_RANDOM_SCHEDULES", 0) > 0};
     for (unsigned k = 0; k < WITHOUT_EACH && REASON_REWRITES > 1; k++)
         r.without |= (uint64_t)1 << (1 + (seed * WITHOUT_EACH + k) % (REASON_REWRITES - 1));
     return r;
+}
+
+/* In a process of its own */
+
+enum { SECONDS = 30 };
+
+static void run_apart(const random_spec *s, stages *r) {
+    stages *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(shared, MAP_FAILED);
+    *shared = *r;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGILL}; /* cmocka catches them */
+        for (unsigned i = 0; i < sizeof fatal / sizeof *fatal; i++)
+            signal(fatal[i], SIG_DFL);
+        alarm(SECONDS);
+        stages_run(s, shared);
+        _exit(0);
+    }
+    int status;
+    assert_true(waitpid(child, &status, 0) == child);
+    *r = *shared;
+    if (status != 0) {
+        r->failed = STAGE_CRASH;
+        snprintf(r->message, sizeof r->message,
+                 WIFSIGNALED(status) ? "ended by signal %d" : "ended with wait status %d",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : status);
+    }
+    munmap(shared, sizeof *shared);
+}
+
+static void run_stages(const random_spec *s, stages *r) {
+    if (number_of("ATTNC_RANDOM_FORK", 0))
+        run_apart(s, r);
+    else
+        stages_run(s, r);
 }
 
 /* Shrinking */
@@ -48,15 +122,20 @@ static stages wanted_of(uint64_t seed) {
 static bool fails_so(const random_spec *s, void *context) {
     const stages *first = context;
     stages r            = wanted_of(first->seed);
-    stages_run(s, &r);
+    r.only_scheduled |= first->failed == STAGE_TILES || first->failed == STAGE_MACHINE;
+    r.machine &= first->failed >= STAGE_MACHINE;
+    run_stages(s, &r);
     return r.failed == first->failed;
 }
 
 static void print_failure(random_spec *s, uint64_t seed, const stages *r) {
     stages first = *r, last = wanted_of(seed);
-    first.seed    = seed;
-    unsigned made = r->failed == STAGE_ELABORATE ? 0 : random_spec_minimise(s, fails_so, &first, TRIALS);
-    stages_run(s, &last);
+    first.seed = seed;
+    unsigned made =
+        r->failed == STAGE_ELABORATE
+            ? 0
+            : random_spec_minimise(s, fails_so, &first, r->failed == STAGE_MACHINE ? MACHINE_TRIALS : TRIALS);
+    run_stages(s, &last);
     char *text = random_spec_text(s);
     fprintf(stderr,
             "seed %llu fails at %s; after %u changes it is\n\n%s\n%s\nagain: ATTNC_RANDOM_SEED=%llu "
@@ -70,6 +149,7 @@ static void print_failure(random_spec *s, uint64_t seed, const stages *r) {
 typedef struct tally {
     unsigned specs, wild, rejected, failed, gradient[4], tame_undefined, tolerated, second;
     unsigned kind[NODE_KINDS], reduction[REDUCTIONS], coupled, backwards, nested, in_scan;
+    unsigned blocks, kernel, passes, rescales, machine, excused;
 } tally;
 
 static void count(tally *all, const random_spec *s, const stages *r) {
@@ -87,6 +167,12 @@ static void count(tally *all, const random_spec *s, const stages *r) {
     all->backwards += r->backwards;
     all->nested += r->nested;
     all->in_scan += r->in_scan;
+    all->blocks += r->blocks;
+    all->kernel += r->kernel;
+    all->passes += r->passes;
+    all->rescales += r->rescales;
+    all->machine += r->machine;
+    all->excused += r->excused > 0;
 }
 
 static void print_tally(const tally *all) {
@@ -109,6 +195,9 @@ static void print_tally(const tally *all) {
         printf(" reduce.%s %u", reduction[k], all->reduction[k]);
     printf(" scan.coupled %u scan.backwards %u scan.nested %u scan.reducing %u\n", all->coupled, all->backwards,
            all->nested, all->in_scan);
+    printf("schedules: %u with blocks of rows, %u with kernels, %u with several passes, %u that rescale; %u compiled; "
+           "%u with results that only their conditioning excuses\n",
+           all->blocks, all->kernel, all->passes, all->rescales, all->machine, all->excused);
 }
 
 /* Every kind of node must occur. */
@@ -137,11 +226,14 @@ static void every_stage(void **state) {
             fflush(stdout);
             free(text);
         }
-        stages_run(s, &r);
+        run_stages(s, &r);
         count(&all, s, &r);
         bool rejected = r.failed == STAGE_ELABORATE;
-        if (rejected ? all.rejected++ == 0 : r.failed && all.failed++ < FAILURES_SHOWN)
+        unsigned many = r.failed == STAGE_NONE ? 0 : rejected ? all.rejected++ : all.failed++;
+        if (r.failed && many < (rejected ? 1 : number_of("ATTNC_RANDOM_SHOWN", FAILURES_SHOWN)))
             print_failure(s, seed, &r);
+        else if (r.failed)
+            fprintf(stderr, "seed %llu fails at %s: %s\n", (unsigned long long)seed, stage_name[r.failed], r.message);
         random_spec_free(s);
     }
     print_tally(&all);
@@ -153,6 +245,11 @@ static void every_stage(void **state) {
     assert_true(all.tame_undefined * 1000 <= all.specs); /* finite values have finite gradients, nearly always */
     assert_true(all.gradient[GRADIENT_COMPARED] * 10 >= all.specs * 7);
     assert_int_equal(missing_kinds(&all), 0);
+    assert_true(all.blocks * 10 >= all.specs); /* the stages after the scheduler have something to do */
+    assert_true(all.kernel * 12 >= all.specs);
+    assert_true(all.passes * 20 >= all.specs);
+    assert_true(all.rescales * 50 >= all.specs);
+    assert_true(all.excused * 50 <= all.specs);
 }
 
 static void same_seed_same_spec(void **state) {

@@ -221,10 +221,20 @@ static void recurrence(maker *m) {
 }
 
 void add_definitions(maker *m) {
-    switch (below(m, 7)) {
+    switch (below(m, m->s->pairs ? 12 : 7)) {
     case 0:
     case 1:
         attention(m);
+        break;
+    case 7:
+    case 8:
+    case 9:
+    case 10:
+    case 11:
+        if (m->s->tensor_count + 24 < RANDOM_TENSORS)
+            add_pair(m);
+        else
+            attention(m);
         break;
     case 2:
     case 3:

@@ -76,6 +76,7 @@ typedef struct random_tensor {
 struct random_spec {
     uint64_t seed;
     bool wild;
+    bool pairs; /* with longer sequences, and definitions over pairs of positions */
     unsigned size_count, index_count, tensor_count;
     random_size size[RANDOM_SIZES];
     random_index index[RANDOM_INDICES];
@@ -143,6 +144,7 @@ term *iteration(maker *m, scope s, int depth);
 unsigned add_index(maker *m, const char *name, unsigned size, bool local);
 random_tensor *add_tensor_of(maker *m, random_kind kind, random_type type, const char *letter, scope indices);
 void add_definitions(maker *m); /* one, or several that belong together */
+void add_pair(maker *m);        /* several, over pairs of positions */
 unsigned definition_count(const maker *m);
 
 void random_print(const random_spec *s, FILE *file);

@@ -143,7 +143,9 @@ static unsigned small_extent(maker *m) {
 }
 
 static void declare_indices(maker *m) {
-    unsigned time = add_size(m, "T", small_extent(m)), width = add_size(m, "D", small_extent(m));
+    bool pairs     = m->s->pairs;
+    unsigned time  = add_size(m, "T", pairs ? 4 + below(m, 5) : small_extent(m));
+    unsigned width = add_size(m, "D", pairs ? 1 + below(m, 3) : small_extent(m));
     add_index(m, "t", time, false);
     add_index(m, "s", time, false);
     add_index(m, "d", width, false);
@@ -165,8 +167,9 @@ static void declare_tensors(maker *m) {
     static const char *const letter[] = {"x", "w", "c"};
     for (unsigned k = 2 + below(m, 3); k > 0; k--)
         add_tensor_of(m, RANDOM_INPUT, RANDOM_FLOAT, letter[0], some_indices(m, 3));
+    scope positions = m->s->pairs && chance(m, 70) ? bit_of(0) | bit_of(1) : 0; /* parameters have none mostly */
     for (unsigned k = 1 + below(m, 2); k > 0; k--)
-        add_tensor_of(m, RANDOM_PARAM, RANDOM_FLOAT, letter[1], some_indices(m, 2));
+        add_tensor_of(m, RANDOM_PARAM, RANDOM_FLOAT, letter[1], some_indices(m, 2) & ~positions);
     if (chance(m, 20))
         add_tensor_of(m, RANDOM_TABLE, RANDOM_FLOAT, letter[2], bit_of(below(m, 3)));
     for (unsigned k = below(m, 3); k > 0; k--) {
@@ -207,9 +210,11 @@ random_spec *random_spec_new(uint64_t seed) {
     maker m        = {.s = s, .state = random_mix(seed ^ 0x5851f42d4c957f2du), .group = -1};
     s->seed        = seed;
     s->wild        = chance(&m, 15);
+    s->pairs       = chance(&m, 35);
     declare_indices(&m);
     declare_tensors(&m);
-    for (unsigned wanted = 3 + below(&m, 8); definition_count(&m) < wanted && s->tensor_count + 8 < RANDOM_TENSORS;)
+    for (unsigned wanted = 3 + below(&m, s->pairs ? 5 : 8);
+         definition_count(&m) < wanted && s->tensor_count + 8 < RANDOM_TENSORS;)
         add_definitions(&m);
     choose_outputs(&m);
     bool any = false;

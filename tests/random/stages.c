@@ -1,10 +1,9 @@
-#include "stages.h"
-
 #include "derive.h"
 #include "elaborate.h"
 #include "gradcheck.h"
 #include "interpret.h"
 #include "simplify.h"
+#include "stages_internal.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -15,7 +14,7 @@ enum { DRAWS = 4, ENOUGH = 3, WAYS = 40 };
 
 static const double ERROR = 1e-6; /* of a gradient, relative */
 
-static void *need(void *memory) {
+void *stages_need(void *memory) {
     if (!memory) {
         fputs("test_random: out of memory\n", stderr);
         exit(3);
@@ -23,7 +22,7 @@ static void *need(void *memory) {
     return memory;
 }
 
-static bool fail(stages *r, stage at, const char *format, ...) {
+bool stages_fail(stages *r, stage at, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(r->message, sizeof r->message, format, arguments);
@@ -34,12 +33,11 @@ static bool fail(stages *r, stage at, const char *format, ...) {
 
 /* Values of tensors */
 
-/* `nudge` > 0: moved by about that, relatively, in direction number `way`. */
-static double **values_of(const random_spec *s, const graph *g, uint64_t draw, double nudge, unsigned way) {
-    double **value = need(calloc(graph_tensor_count(g) + 1, sizeof *value));
+double **stages_values(const random_spec *s, const graph *g, uint64_t draw, double nudge, unsigned way) {
+    double **value = stages_need(calloc(graph_tensor_count(g) + 1, sizeof *value));
     for (uint32_t k = 0; k < graph_tensor_count(g); k++) {
         const tensor *t = graph_tensor(g, k);
-        value[k]        = need(calloc((size_t)t->elements, sizeof **value));
+        value[k]        = stages_need(calloc((size_t)t->elements, sizeof **value));
         for (int64_t i = 0; i < t->elements; i++) {
             int64_t limit = t->type == TYPE_INT ? t->below : 0;
             value[k][i]   = random_spec_value(s, t->name, limit, draw, (uint64_t)i);
@@ -50,7 +48,7 @@ static double **values_of(const random_spec *s, const graph *g, uint64_t draw, d
     return value;
 }
 
-static void free_values(const graph *g, double **value) {
+void stages_free_values(const graph *g, double **value) {
     for (uint32_t k = 0; k < graph_tensor_count(g); k++)
         free(value[k]);
     free(value);
@@ -59,7 +57,7 @@ static void free_values(const graph *g, double **value) {
 /* What is in the graph */
 
 static void note_scan(const graph *g, node_view v, stages *r) {
-    uint8_t *depends = need(calloc(graph_node_count(g) + 1, 1));
+    uint8_t *depends = stages_need(calloc(graph_node_count(g) + 1, 1));
     r->coupled |= v.child_count > 2;
     r->backwards |= v.reverse;
     for (node n = 1; n <= graph_node_count(g); n++) {
@@ -76,7 +74,7 @@ static void note_scan(const graph *g, node_view v, stages *r) {
 }
 
 static void note_kinds(const graph *g, stages *r) {
-    uint8_t *reached = need(calloc(graph_node_count(g) + 1, 1));
+    uint8_t *reached = stages_need(calloc(graph_node_count(g) + 1, 1));
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         reached[graph_output(g, i)->node] = 1;
     for (node n = (node)graph_node_count(g); n > 0; n--) {
@@ -106,7 +104,7 @@ static graph *elaborated(const spec *parsed, bool training, diagnostics *d) {
 
 static bool verified(const graph *g, stages *r, const char *what) {
     char error[512];
-    return graph_verify(g, error, sizeof error) || fail(r, STAGE_VERIFY, "%s: %s", what, error);
+    return graph_verify(g, error, sizeof error) || stages_fail(r, STAGE_VERIFY, "%s: %s", what, error);
 }
 
 /* Instead of the loss and its gradients, the sum of the squares of these and the gradients of that. Returns false where
@@ -155,7 +153,7 @@ static graph *derived(const spec *parsed, bool training, bool second, diagnostic
 
 /* Gradients against finite differences */
 
-static double largest_of(const double *x, int64_t count) {
+double stages_largest(const double *x, int64_t count) {
     double largest = 0;
     for (int64_t k = 0; k < count; k++)
         if (isfinite(x[k]))
@@ -182,7 +180,7 @@ static bool jumps_here(const random_spec *s, const graph *g, uint64_t draw, inte
     bool jumps = false;
     for (unsigned way = 0; way < WAYS && !jumps; way++) {
         double nudge        = 1e-11 * pow(10, way % 5);
-        double **value      = values_of(s, g, draw, nudge, way);
+        double **value      = stages_values(s, g, draw, nudge, way);
         interpretation *run = interpret_new(g, (const double *const *)value, 1);
         interpret_hold_stops(run, base);
         for (uint32_t i = 0; i < graph_output_count(g); i++) {
@@ -190,19 +188,19 @@ static bool jumps_here(const random_spec *s, const graph *g, uint64_t draw, inte
             if (o->kind != OUTPUT_LOSS && o->kind != OUTPUT_GRADIENT)
                 continue;
             const double *here = interpret_output(base, i), *there = interpret_output(run, i);
-            double allowed = 1e4 * nudge * largest_of(here, o->elements);
+            double allowed = 1e4 * nudge * stages_largest(here, o->elements);
             for (int64_t k = 0; k < o->elements; k++)
                 jumps |= !(fabs(there[k] - here[k]) <= allowed);
         }
         interpret_free(run);
-        free_values(g, value);
+        stages_free_values(g, value);
     }
     return jumps;
 }
 
 /* The error of the gradients at one set of values; NaN where there is nothing to compare. */
 static double error_at(const random_spec *s, const graph *g, uint64_t draw, bool *undefined, FILE *table) {
-    double **value = values_of(s, g, draw, 0, 0), worst = NAN;
+    double **value = stages_values(s, g, draw, 0, 0), worst = NAN;
     interpretation *run = interpret_new(g, (const double *const *)value, 1);
     bool values = finite_outputs(run, g, false), gradients = values && finite_outputs(run, g, true);
     *undefined |= values && !gradients;
@@ -215,7 +213,7 @@ static double error_at(const random_spec *s, const graph *g, uint64_t draw, bool
     if (worst >= ERROR && jumps_here(s, g, draw, run))
         worst = NAN;
     interpret_free(run);
-    free_values(g, value);
+    stages_free_values(g, value);
     return worst;
 }
 
@@ -229,7 +227,7 @@ static bool gradients_agree(const random_spec *s, const graph *g, stage at, stag
     for (unsigned draw = 0; draw < DRAWS && !(worst < ERROR); draw++) {
         free(table);
         table      = NULL;
-        FILE *file = need(open_memstream(&table, &size));
+        FILE *file = stages_need(open_memstream(&table, &size));
         worst      = error_at(s, g, draw, &undefined, file);
         fclose(file);
         compared += !isnan(worst);
@@ -238,8 +236,8 @@ static bool gradients_agree(const random_spec *s, const graph *g, stage at, stag
         r->gradient = worst < ERROR ? GRADIENT_COMPARED : undefined ? GRADIENT_UNDEFINED : GRADIENT_INFINITE;
     bool ok = worst < ERROR || compared < ENOUGH || random_spec_is_wild(s);
     if (!ok)
-        fail(r, at, "derived gradients disagree with finite differences at %u sets of values, at the last:\n%s",
-             compared, table);
+        stages_fail(r, at, "derived gradients disagree with finite differences at %u sets of values, at the last:\n%s",
+                    compared, table);
     free(table);
     return ok;
 }
@@ -248,13 +246,17 @@ static bool gradients_agree(const random_spec *s, const graph *g, stage at, stag
 
 enum { NUDGES = 3 };
 
-/* The outputs of a run, one after the other. */
-static double *results_of(const random_spec *s, const graph *g, double nudge, unsigned way) {
-    size_t count = 0, at = 0;
+size_t stages_result_count(const graph *g) {
+    size_t count = 0;
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         count += (size_t)graph_output(g, i)->elements;
-    double **value      = values_of(s, g, 0, nudge, way);
-    double *all         = need(calloc(count + 1, sizeof *all));
+    return count;
+}
+
+double *stages_results(const random_spec *s, const graph *g, double nudge, unsigned way) {
+    size_t count = stages_result_count(g), at = 0;
+    double **value      = stages_values(s, g, 0, nudge, way);
+    double *all         = stages_need(calloc(count + 1, sizeof *all));
     interpretation *run = interpret_new(g, (const double *const *)value, 1);
     for (uint32_t i = 0; i < graph_output_count(g); i++) {
         size_t size = (size_t)graph_output(g, i)->elements;
@@ -262,30 +264,35 @@ static double *results_of(const random_spec *s, const graph *g, double nudge, un
         at += size;
     }
     interpret_free(run);
-    free_values(g, value);
+    stages_free_values(g, value);
     return all;
 }
 
-/* By how much each element moves when the inputs move by about their last digits. */
-static double *conditioning(const random_spec *s, const graph *g, const double *wanted, size_t count) {
-    double *moves = need(calloc(count + 1, sizeof *moves));
+/* How far apart: infinite where only one is a number, or they are none in different ways. */
+static double move(double a, double b) {
+    if (isfinite(a) && isfinite(b))
+        return fabs(a - b);
+    return a == b || (isnan(a) && isnan(b)) ? 0 : INFINITY;
+}
+
+double *stages_conditioning(const random_spec *s, const graph *g, const double *wanted, size_t count, double nudge) {
+    double *moves = stages_need(calloc(count + 1, sizeof *moves));
     for (unsigned way = 0; way < NUDGES; way++) {
-        double *there = results_of(s, g, 1e-13, way);
+        double *there = stages_results(s, g, nudge, way);
         for (size_t k = 0; k < count; k++)
-            moves[k] = isfinite(there[k]) ? fmax(moves[k], fabs(there[k] - wanted[k])) : INFINITY;
+            moves[k] = fmax(moves[k], move(there[k], wanted[k]));
         free(there);
     }
     return moves;
 }
 
-/* The largest finite value of a node outside of scans' bodies, whose last digits may become an output's first.
- * *poisoned: one is not a number. Comparisons and `if` can hide that from the outputs, which are then not what
- * simplification promises to keep: it takes what a condition excludes for 0. */
-static double largest_inside(const random_spec *s, const graph *g, bool *poisoned) {
-    double **value      = values_of(s, g, 0, 0, 0);
+/* Comparisons and `if` can hide from the outputs what is not a number, and they are then not what simplification
+ * promises to keep: it takes what a condition excludes for 0. */
+double stages_largest_inside(const random_spec *s, const graph *g, bool *poisoned) {
+    double **value      = stages_values(s, g, 0, 0, 0);
     interpretation *run = interpret_new(g, (const double *const *)value, 1);
     size_t nodes        = graph_node_count(g);
-    uint8_t *reached    = need(calloc(nodes + 1, 1));
+    uint8_t *reached    = stages_need(calloc(nodes + 1, 1));
     double largest      = 0;
     *poisoned           = false;
     for (uint32_t i = 0; i < graph_output_count(g); i++)
@@ -305,11 +312,11 @@ static double largest_inside(const random_spec *s, const graph *g, bool *poisone
     }
     free(reached);
     interpret_free(run);
-    free_values(g, value);
+    stages_free_values(g, value);
     return largest;
 }
 
-static bool selects(const random_spec *s) {
+bool stages_selects(const random_spec *s) {
     char *text = random_spec_text(s);
     bool found = strstr(text, "topk") || strstr(text, "argmax") || strstr(text, "argmin");
     free(text);
@@ -320,30 +327,28 @@ static bool selects(const random_spec *s) {
  * allowed as the conditioning of the spec makes of a change in the inputs' last digits. */
 static bool results_agree(const random_spec *s, const graph *plain, const graph *simple, const double *wanted,
                           const char *without, stages *r) {
-    double *have = results_of(s, simple, 0, 0), *moves = NULL;
+    double *have = stages_results(s, simple, 0, 0), *moves = NULL;
     double most  = 1;
-    size_t count = 0, at = 0;
+    size_t count = stages_result_count(plain), at = 0;
     bool ok = true;
-    for (uint32_t i = 0; i < graph_output_count(plain); i++)
-        count += (size_t)graph_output(plain, i)->elements;
-    most = fmax(most, largest_of(wanted, (int64_t)count));
+    most    = fmax(most, stages_largest(wanted, (int64_t)count));
     for (uint32_t i = 0; i < graph_output_count(plain) && ok; i++) {
         const output *o = graph_output(plain, i);
-        double allowed  = 1e-9 * largest_of(wanted + at, o->elements) + 1e-12 * most;
+        double allowed  = 1e-9 * stages_largest(wanted + at, o->elements) + 1e-12 * most;
         for (int64_t k = 0; k < o->elements && ok; k++, at++) {
             if (!isfinite(wanted[at]) || fabs(have[at] - wanted[at]) <= allowed)
                 continue;
-            moves = moves ? moves : conditioning(s, plain, wanted, count);
+            moves = moves ? moves : stages_conditioning(s, plain, wanted, count, 1e-13);
             ok    = isfinite(have[at]) ? fabs(have[at] - wanted[at]) <= allowed + 1e4 * moves[at] : isinf(moves[at]);
             bool poisoned;
-            double inside = largest_inside(s, plain, &poisoned);
-            ok |= selects(s); /* rounding decides between equal scores */
+            double inside = stages_largest_inside(s, plain, &poisoned);
+            ok |= stages_selects(s); /* rounding decides between equal scores */
             ok |= (random_spec_is_wild(s) && poisoned) ||
                   fabs(have[at] - wanted[at]) <= 1e-12 * inside + 1e-15 * inside * inside;
             r->tolerated += ok;
             if (!ok)
-                fail(r, STAGE_SIMPLIFY, "%s[%lld] is %.17g, simplified %.17g%s%s", o->name, (long long)k, wanted[at],
-                     have[at], without[0] ? ", without " : "", without);
+                stages_fail(r, STAGE_SIMPLIFY, "%s[%lld] is %.17g, simplified %.17g%s%s", o->name, (long long)k,
+                            wanted[at], have[at], without[0] ? ", without " : "", without);
         }
     }
     free(have);
@@ -358,7 +363,7 @@ static bool check_simplified(const random_spec *s, const spec *parsed, bool trai
     if (!plain)
         return true;
     derive_forget_stops(plain);
-    double *wanted = results_of(s, plain, 0, 0);
+    double *wanted = stages_results(s, plain, 0, 0);
     bool ok        = true;
     for (unsigned why = 0; why < REASON_REWRITES && ok; why++) {
         if (why > 0 && !(rewrites >> why & 1))
@@ -372,6 +377,22 @@ static bool check_simplified(const random_spec *s, const spec *parsed, bool trai
     }
     free(wanted);
     graph_free(plain);
+    return ok;
+}
+
+/* Schedules */
+
+/* Of everything that is derived or, where nothing is, of the outputs. */
+static bool check_scheduled(const random_spec *s, const spec *parsed, bool training, bool second, stages *r,
+                            diagnostics *d) {
+    graph *g = derived(parsed, training, second, d);
+    g        = g || second ? g : elaborated(parsed, training, d);
+    if (!g)
+        return true;
+    derive_forget_stops(g);
+    simplify_outputs(g, NULL);
+    bool ok = stages_check_schedule(s, g, second ? "second derivatives" : "", r);
+    graph_free(g);
     return ok;
 }
 
@@ -389,25 +410,30 @@ static bool check_derived(const random_spec *s, const spec *parsed, bool trainin
     return ok;
 }
 
-/* `whole`: second derivatives and single rewrites too. */
+/* `whole`: second derivatives, single rewrites and schedules too. */
 static bool check_all(const random_spec *s, const spec *parsed, bool training, bool whole, stages *r, diagnostics *d) {
     graph *g = parsed ? elaborated(parsed, training, d) : NULL;
     if (!g)
-        return fail(r, STAGE_ELABORATE, "not accepted");
+        return stages_fail(r, STAGE_ELABORATE, "not accepted");
     bool ok = verified(g, r, "elaborated");
     note_kinds(g, r);
     graph_free(g);
     bool second = whole && r->second;
+    if (r->only_scheduled)
+        return ok && (!whole || check_scheduled(s, parsed, training, false, r, d)) &&
+               (!second || check_scheduled(s, parsed, training, true, r, d));
     return ok && check_derived(s, parsed, training, false, r, d) &&
            (!second || check_derived(s, parsed, training, true, r, d)) &&
            check_simplified(s, parsed, training, false, whole ? r->without : 0, r, d) &&
-           (!second || check_simplified(s, parsed, training, true, 0, r, d));
+           (!second || check_simplified(s, parsed, training, true, 0, r, d)) &&
+           (!whole || check_scheduled(s, parsed, training, false, r, d)) &&
+           (!second || check_scheduled(s, parsed, training, true, r, d));
 }
 
 void stages_run(const random_spec *s, stages *r) {
     char *text = random_spec_text(s), *said = NULL;
     size_t size   = 0;
-    diagnostics d = {.stream = need(open_memstream(&said, &size))};
+    diagnostics d = {.stream = stages_need(open_memstream(&said, &size))};
     spec *parsed  = spec_read_text("random.att", text, strlen(text), TEST_SOURCE_DIR "/specs", &d);
     r->failed     = STAGE_NONE;
     r->message[0] = 0;
@@ -416,7 +442,7 @@ void stages_run(const random_spec *s, stages *r) {
         check_all(s, parsed, true, true, r, &d);
     fclose(d.stream);
     if (r->failed == STAGE_ELABORATE)
-        fail(r, STAGE_ELABORATE, "%.2000s", said);
+        stages_fail(r, STAGE_ELABORATE, "%.2000s", said);
     if (parsed)
         spec_free(parsed);
     free(said);
@@ -425,13 +451,13 @@ void stages_run(const random_spec *s, stages *r) {
 
 bool stages_exponential_below_sum(const random_spec *s) {
     char *text    = random_spec_text(s);
-    FILE *nowhere = need(fopen("/dev/null", "w"));
+    FILE *nowhere = stages_need(fopen("/dev/null", "w"));
     diagnostics d = {.stream = nowhere};
     spec *parsed  = spec_read_text("random.att", text, strlen(text), TEST_SOURCE_DIR "/specs", &d);
     graph *g      = parsed ? elaborated(parsed, false, &d) : NULL;
     bool found    = false;
     if (g) {
-        uint8_t *below = need(calloc(graph_node_count(g) + 1, 1)); /* 1: reached, 2: from a sum */
+        uint8_t *below = stages_need(calloc(graph_node_count(g) + 1, 1)); /* 1: reached, 2: from a sum */
         for (uint32_t i = 0; i < graph_output_count(g); i++)
             below[graph_output(g, i)->node] = 1;
         for (node n = (node)graph_node_count(g); n > 0; n--) {

@@ -1,14 +1,25 @@
-/* A random spec through the compiler's stages: elaboration, derivation, simplification, each checked by the
- * interpreter. */
+/* A random spec through the compiler's stages: elaboration, derivation, simplification, schedule, machine code, each
+ * checked by an interpreter. */
 #ifndef ATTNC_RANDOM_STAGES_H
 #define ATTNC_RANDOM_STAGES_H
 
 #include "graph.h"
 #include "random_spec.h"
+#include "schedule.h"
 
 enum { NODE_KINDS = NODE_RANDOM + 1, REDUCTIONS = REDUCE_ALL + 1 };
 
-typedef enum stage { STAGE_NONE, STAGE_ELABORATE, STAGE_VERIFY, STAGE_GRADIENT, STAGE_SECOND, STAGE_SIMPLIFY } stage;
+typedef enum stage {
+    STAGE_NONE,
+    STAGE_ELABORATE,
+    STAGE_VERIFY,
+    STAGE_GRADIENT,
+    STAGE_SECOND,
+    STAGE_SIMPLIFY,
+    STAGE_TILES,   /* the schedule, verified and interpreted */
+    STAGE_MACHINE, /* machine code of it */
+    STAGE_CRASH    /* the compiler ended the process, or did not come to an end */
+} stage;
 
 typedef enum comparison {
     GRADIENT_NONE,     /* no output is a real number */
@@ -22,6 +33,9 @@ typedef struct stages {
     uint64_t seed;    /* the caller's */
     bool second;      /* derive again */
     uint64_t without; /* rewrites, each of which is left out of a simplification of its own */
+    schedule_options schedule;
+    bool machine;        /* make machine code */
+    bool only_scheduled; /* leave out the stages between elaboration and schedule */
     /* out */
     stage failed;       /* STAGE_NONE: nothing */
     char message[2048]; /* about it */
@@ -31,6 +45,9 @@ typedef struct stages {
     bool kind[NODE_KINDS]; /* node kinds in the graphs of the spec */
     bool reduction[REDUCTIONS];
     bool coupled, backwards, nested, in_scan; /* scans: of several states, reverse, in a scan, a reduction of a state */
+    /* schedules: steps in blocks, kernels of tiles, one that walks its stream several times, one that rescales */
+    bool blocks, kernel, passes, rescales;
+    unsigned excused; /* scheduled outputs that only the conditioning of the spec excuses */
 } stages;
 
 /* Runs them until one fails. */

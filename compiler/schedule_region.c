@@ -1,0 +1,738 @@
+/* What is never stored whole. A value is wide where it has many times the elements of what it is computed from: the
+ * scores of attention, the logits of a large vocabulary. Wide values that read each other, or are read together, form a
+ * component. One of the indices that they share is chosen as its row: a region walks through blocks of rows and
+ * computes, of a block, the wide values and all that reads them. A result that has the row is complete for these rows;
+ * one that is summed over rows grows from block to block.
+ *
+ * What a region computes for a row may be read for the same row in the same region, and after it by everything. So
+ * every node of the graph has two levels: `near`, the first region of the component that can read it at its own rows,
+ * and `far`, the first before which it is complete. A wide node is never complete; it is computed again in each region
+ * that needs it. */
+#include "enough.h"
+#include "schedule_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NEVER       = 1000, /* level of what is never complete */
+    LONG        = 4096, /* how long a sequence to plan for */
+    SHORT       = 16,   /* blocks of a shorter index would save little */
+    BLOCK_BYTES = 64 << 20,
+    LEAST_ROWS  = 16,
+    MOST_ROWS   = 256
+};
+
+static const double WIDE = 8;
+
+typedef struct levels {
+    int near, far;
+} levels;
+
+typedef struct finder {
+    scheduler *c;
+    size_t count;
+    double planned[GRAPH_INDICES]; /* extents to plan for */
+    double largest;                /* elements of the largest input */
+    double *seen; /* node: elements of the largest thing that whoever reads it reads; 0: not known yet */
+    uint8_t *known;
+    uint32_t *parent; /* node: union of wide nodes */
+    /* one component, one row */
+    uint32_t component;
+    index_id row;
+    levels *level;
+    uint8_t *visited;
+    uint8_t *root; /* node: it reads wide nodes, and is narrow */
+} finder;
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+/* What computing n reads: of a product its operands, of a scan the children of all its states. */
+static unsigned children_of(const scheduler *c, node n, node *child, unsigned room) {
+    node_view v    = graph_view(c->g, n);
+    unsigned count = 0;
+    if (c->product[n]) {
+        child[count++] = c->product[n]->factor[0];
+        child[count++] = c->product[n]->factor[1];
+        return count;
+    }
+    for (unsigned i = 0; i < v.child_count && count < room; i++)
+        child[count++] = v.child[i];
+    return count;
+}
+
+enum { MOST_CHILDREN = 256 };
+
+/* Plans */
+
+static double planned_space(const finder *f, index_set set) {
+    double space = 1;
+    for (unsigned i = 0; i < graph_index_count(f->c->g); i++)
+        if (set >> i & 1)
+            space *= f->planned[i];
+    return space;
+}
+
+/* Extents as they would be for long sequences: an index that no parameter has, and whose extent another one that no
+ * parameter has shares, is a position. */
+static void plan(finder *f) {
+    const graph *g    = f->c->g;
+    index_set learned = 0;
+    bool parameters   = false;
+    for (uint32_t i = 0; i < graph_tensor_count(g); i++) {
+        const tensor *t = graph_tensor(g, i);
+        if (t->kind == TENSOR_INPUT)
+            continue;
+        parameters = true;
+        for (unsigned a = 0; a < t->rank; a++)
+            learned |= bit(t->index[a]);
+    }
+    for (unsigned i = 0; i < graph_index_count(g); i++) {
+        int64_t extent = graph_index_extent(g, (index_id)i);
+        bool position  = false;
+        for (unsigned k = 0; parameters && k < graph_index_count(g); k++)
+            position |= k != i && graph_index_extent(g, (index_id)k) == extent && !(learned >> k & 1);
+        position &= !(learned >> i & 1);
+        f->planned[i] = position && extent < LONG ? LONG : (double)extent;
+    }
+    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
+        if (graph_tensor(g, i)->kind == TENSOR_INPUT)
+            f->largest = fmax(f->largest, planned_space(f, graph_view(g, graph_tensor(g, i)->node).free));
+}
+
+/* Wide nodes */
+
+static bool may_be_wide(const scheduler *c, node n) {
+    node_op op = graph_view(c->g, n).op;
+    return c->stored[n] && op != NODE_TENSOR && !c->inside[n];
+}
+
+static double ratio(const finder *f) {
+    return f->c->options->wide > 0 ? f->c->options->wide : WIDE;
+}
+
+/* Elements of the largest thing that is loaded where n is read: n itself where it is stored and narrow. */
+static double seen_through(finder *f, node n) {
+    scheduler *c = f->c;
+    n            = schedule_strip(c->g, n);
+    if (f->known[n])
+        return f->seen[n];
+    f->known[n] = 1;
+    node_view v = graph_view(c->g, n);
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    double below   = 0;
+    for (unsigned i = 0; i < count; i++)
+        below = fmax(below, seen_through(f, child[i]));
+    double own = planned_space(f, v.free);
+    if (v.op == NODE_TENSOR)
+        below = own;
+    else if (may_be_wide(c, n) && below > 0) {
+        if (own >= ratio(f) * fmax(below, f->largest))
+            c->member[n] = n;
+        else
+            below = own;
+    }
+    return f->seen[n] = below;
+}
+
+/* What is computed from positions and random numbers alone is wide where everything else that has some of its indices
+ * has far fewer elements of them. */
+static void find_loadless(finder *f) {
+    scheduler *c = f->c;
+    for (size_t n = 1; n <= f->count; n++) {
+        node_view v = graph_view(c->g, (node)n);
+        if (!f->known[n] || f->seen[n] > 0 || !may_be_wide(c, (node)n) || !(v.free & (v.free - 1)))
+            continue;
+        double most = 0;
+        for (size_t m = 1; m <= f->count; m++) {
+            bool narrow = f->known[m] && f->seen[m] > 0 && c->stored[m] && !c->member[m] && !c->inside[m];
+            if (narrow)
+                most = fmax(most, planned_space(f, graph_view(c->g, (node)m).free & v.free));
+        }
+        if (planned_space(f, v.free) >= ratio(f) * fmax(most, 1))
+            c->member[n] = (uint32_t)n;
+    }
+}
+
+/* Components */
+
+static uint32_t representative(finder *f, uint32_t n) {
+    while (f->parent[n] != n)
+        n = f->parent[n] = f->parent[f->parent[n]];
+    return n;
+}
+
+/* The wide nodes that `reader` reads become one component, which it joins where it is wide itself. */
+typedef struct reading {
+    finder *f;
+    node reader, first; /* the first wide node met */
+    uint32_t *stamps;   /* node: the reader that was here last */
+} reading;
+
+static void unite(reading *r, node n) {
+    finder *f    = r->f;
+    scheduler *c = f->c;
+    n            = schedule_strip(c->g, n);
+    if (r->stamps[n] == r->reader)
+        return;
+    r->stamps[n] = r->reader;
+    if (n != r->reader && c->member[n]) {
+        if (r->first)
+            f->parent[representative(f, n)] = representative(f, r->first);
+        r->first = n;
+        return;
+    }
+    if (n != r->reader && c->stored[n] && !c->inside[n])
+        return;
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    for (unsigned i = 0; i < count; i++)
+        unite(r, child[i]);
+}
+
+/* The states of a scan are computed together: if one is wide, all are kept for blocks. */
+static void join_states(finder *f) {
+    scheduler *c = f->c;
+    for (size_t n = 1; n <= f->count; n++) {
+        node_view v = graph_view(c->g, (node)n);
+        if (v.op != NODE_SCAN || !c->member[n])
+            continue;
+        for (unsigned k = 0; k < v.child_count / 2; k++) {
+            node other = graph_scan_node(c->g, v.scan_label, k);
+            if (!c->member[other])
+                c->member[other] = other;
+        }
+    }
+}
+
+static void find_components(finder *f) {
+    scheduler *c = f->c;
+    f->parent    = schedule_allocate(f->count + 1, sizeof *f->parent);
+    reading r    = {.f = f, .stamps = schedule_allocate(f->count + 1, sizeof *r.stamps)};
+    for (size_t n = 1; n <= f->count; n++)
+        f->parent[n] = (uint32_t)n;
+    for (size_t n = 1; n <= f->count; n++) {
+        if (!f->known[n] || !c->stored[n] || c->inside[n])
+            continue;
+        r.reader = (node)n;
+        r.first  = c->member[n] ? (node)n : NODE_NONE;
+        unite(&r, (node)n);
+    }
+    for (size_t n = 1; n <= f->count; n++) {
+        node_view v = graph_view(c->g, (node)n);
+        for (unsigned k = 0; c->member[n] && v.op == NODE_SCAN && k < v.child_count / 2; k++)
+            f->parent[representative(f, graph_scan_node(c->g, v.scan_label, k))] = representative(f, (uint32_t)n);
+    }
+    for (size_t n = 1; n <= f->count; n++)
+        if (c->member[n])
+            c->member[n] = representative(f, (uint32_t)n);
+    free(r.stamps);
+}
+
+/* Levels */
+
+static int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
+static levels levels_of(finder *f, node n);
+
+/* Levels of a node whose children's are known: `across` are the children that it reads at other rows than its own. */
+static levels combine(finder *f, node n, node_view v, levels plain, int across) {
+    scheduler *c = f->c;
+    bool wide    = c->member[n] == f->component && f->component;
+    plain.near   = larger(plain.near, across);
+    plain.far    = larger(plain.far, across);
+    bool scans   = (v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == f->row;
+    if (wide && (scans || !(v.free & bit(f->row))))
+        plain.near = NEVER; /* cannot be kept for blocks of this row */
+    if (wide)
+        return (levels){plain.near, NEVER};
+    if (c->member[n]) /* another component's regions may have another row */
+        return (levels){plain.far, plain.far};
+    if (!c->stored[n] || c->inside[n])
+        return plain;
+    if (plain.far == NEVER) {
+        f->root[n] = 1;
+        plain.far  = plain.near == NEVER ? NEVER : plain.near + 1;
+    }
+    return plain;
+}
+
+/* Do the steps of a scan read its states at other rows than their own? `met`: bit 0 a node, bit 1 a node at other rows.
+ */
+static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, uint8_t *met) {
+    scheduler *c = f->c;
+    node_view v  = graph_view(c->g, n);
+    if (v.op == NODE_PREVIOUS && v.scan_label == label)
+        return moved;
+    if (met[n] & (moved ? 2 : 1) || c->inside[n] == 0)
+        return false;
+    met[n] |= moved ? 2 : 1;
+    bool here = v.op == NODE_REDUCE && (v.vars & bit(f->row));
+    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
+        here |= v.substituted[i] == f->row;
+    for (unsigned i = 0; i < v.child_count; i++)
+        if (mixes_rows(f, v.child[i], label, moved || (here && (v.op == NODE_REDUCE || i == 0)), met))
+            return true;
+    return false;
+}
+
+static bool scan_mixes_rows(finder *f, node_view scan) {
+    uint8_t *met = schedule_allocate(f->count + 1, 1);
+    bool mixes   = false;
+    for (unsigned i = scan.child_count / 2; i < scan.child_count && !mixes; i++)
+        mixes = mixes_rows(f, scan.child[i], scan.scan_label, false, met);
+    free(met);
+    return mixes;
+}
+
+static levels levels_now(finder *f, node n) {
+    scheduler *c  = f->c;
+    node_view v   = graph_view(c->g, n);
+    index_set row = bit(f->row);
+    if (v.op == NODE_PREVIOUS) { /* of a scan that is kept for blocks of rows, only its own row */
+        node scan = graph_scan_node(c->g, v.scan_label, v.scan_state);
+        return (levels){0, f->component && c->member[scan] == f->component ? NEVER : 0};
+    }
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    levels plain   = {0, 0};
+    bool over      = ((v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == f->row);
+    over |= v.op == NODE_SCAN && scan_mixes_rows(f, v);
+    bool moved = false;
+    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
+        moved |= v.substituted[i] == f->row;
+    int across = 0;
+    for (unsigned i = 0; i < count; i++) {
+        levels l = levels_of(f, child[i]);
+        if (over || (moved && i == 0)) {
+            across = larger(across, l.far);
+        } else {
+            plain.near = larger(plain.near, l.near);
+            plain.far  = larger(plain.far, l.far);
+        }
+    }
+    if (v.op == NODE_REDUCE && (v.vars & row)) {
+        if (plain.far < NEVER) /* nothing wide in it: it waits until all is complete */
+            return combine(f, n, v, (levels){0, 0}, plain.far);
+        bool kept = c->stored[n] && !c->inside[n] && !c->member[n] && plain.near < NEVER;
+        if (!kept)
+            return (levels){NEVER, NEVER};
+        f->root[n] = 1;
+        return (levels){plain.near + 1, plain.near + 1};
+    }
+    return combine(f, n, v, plain, across);
+}
+
+static levels levels_of(finder *f, node n) {
+    n = schedule_strip(f->c->g, n);
+    if (f->visited[n])
+        return f->level[n];
+    f->visited[n]      = 1;
+    f->level[n]        = (levels){0, 0}; /* a state before a step, met inside its scan */
+    return f->level[n] = levels_now(f, n);
+}
+
+static void forget(finder *f, size_t count) {
+    memset(f->visited, 0, count + 1);
+    memset(f->root, 0, count + 1);
+}
+
+/* Fills levels for everything the outputs need. False where something wide would have to be complete. */
+static bool find_levels(finder *f) {
+    const graph *g = f->c->g;
+    bool possible  = true;
+    forget(f, f->count);
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        possible &= levels_of(f, graph_output(g, i)->node).far < NEVER;
+    return possible;
+}
+
+static int root_level(const finder *f, node n) {
+    return f->level[n].far - 1;
+}
+
+/* Regions */
+
+static uint32_t region_at(finder *f, int level) {
+    scheduler *c = f->c;
+    for (uint32_t i = 1; i <= c->region_count; i++)
+        if (c->region[i].component == f->component && c->region[i].level == (unsigned)level)
+            return i;
+    if (c->region_count + 2 > c->region_capacity) {
+        size_t more        = c->region_capacity ? 2 * c->region_capacity : 16;
+        c->region          = enough_grown(c->region, c->region_capacity, more, sizeof *c->region);
+        c->region_capacity = more;
+    }
+    c->region[++c->region_count] = (region){.component = f->component, .level = (unsigned)level, .row = f->row};
+    return c->region_count;
+}
+
+static void add_inside(finder *f, node n, int level) {
+    scheduler *c                 = f->c;
+    uint32_t number              = region_at(f, level);
+    region *r                    = &c->region[number];
+    r->inside                    = enough_grown(r->inside, r->inside_count, r->inside_count + 1, sizeof *r->inside);
+    c->region_of[n]              = number;
+    r->inside[r->inside_count++] = n;
+}
+
+typedef struct placing {
+    finder *f;
+    int level;
+    double *space; /* elements of a row that wide nodes of this level have; NULL: not asked */
+    double *work;
+    uint8_t *met;
+} placing;
+
+/* Puts the narrow nodes that n reads inside a region of `level` and that are not complete before it into the region
+ * that can compute them. */
+static void place_below(placing *p, node n) {
+    finder *f    = p->f;
+    scheduler *c = f->c;
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    for (unsigned i = 0; i < count; i++) {
+        node k = schedule_strip(c->g, child[i]);
+        if (p->met[k])
+            continue;
+        p->met[k] = 1;
+        bool wide = c->member[k] == f->component;
+        if (wide || !c->stored[k] || c->inside[k]) {
+            if (wide && p->space)
+                *p->space += (double)graph_space(c->g, graph_view(c->g, k).free & ~bit(f->row));
+            if (wide && p->work) {
+                node_view w = graph_view(c->g, k);
+                *p->work += planned_space(f, w.free | (w.op == NODE_REDUCE ? w.vars : 0));
+            }
+            place_below(p, k);
+            continue;
+        }
+        if (p->space || f->root[k] || f->level[k].far <= p->level || c->region_of[k])
+            continue;
+        add_inside(f, k, f->level[k].near);
+        placing own = {.f = f, .level = f->level[k].near, .met = schedule_allocate(f->count + 1, 1)};
+        place_below(&own, k);
+        free(own.met);
+    }
+}
+
+/* What a choice of row costs: work on wide nodes, over all regions; how much they keep of a row. */
+static double price(finder *f) {
+    scheduler *c = f->c;
+    double work  = 0;
+    int highest  = 0;
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->root[n])
+            highest = larger(highest, root_level(f, (node)n));
+    for (int level = 0; level <= highest; level++) {
+        double space = 0;
+        placing p = {.f = f, .level = level, .space = &space, .work = &work, .met = schedule_allocate(f->count + 1, 1)};
+        for (size_t n = 1; n <= f->count; n++)
+            if (f->root[n] && root_level(f, (node)n) == level) {
+                place_below(&p, (node)n);
+                /* a result that grows from block to block is read and written with each */
+                if (!(graph_view(c->g, (node)n).free & bit(f->row)))
+                    work += planned_space(f, graph_view(c->g, (node)n).free);
+            }
+        free(p.met);
+    }
+    return work;
+}
+
+static int by_handle(const void *a, const void *b) {
+    const node *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static int64_t rows_of(finder *f, int level) {
+    scheduler *c   = f->c;
+    int64_t extent = graph_index_extent(c->g, f->row);
+    if (c->options->rows)
+        return c->options->rows < extent ? c->options->rows : extent;
+    double space = 0;
+    placing p    = {.f = f, .level = level, .space = &space, .met = schedule_allocate(f->count + 1, 1)};
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->root[n] && root_level(f, (node)n) == level)
+            place_below(&p, (node)n);
+    free(p.met);
+    int64_t rows = (int64_t)(BLOCK_BYTES / (4 * fmax(space, 1)));
+    rows         = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
+    return rows < extent ? rows : extent;
+}
+
+static void make_regions(finder *f) {
+    scheduler *c   = f->c;
+    uint32_t first = c->region_count + 1;
+    uint8_t *met   = schedule_allocate(f->count + 1, 1);
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->root[n]) {
+            add_inside(f, (node)n, root_level(f, (node)n));
+            c->root[n] = 1;
+        }
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->root[n]) {
+            memset(met, 0, f->count + 1);
+            place_below(&(placing){.f = f, .level = root_level(f, (node)n), .met = met}, (node)n);
+        }
+    free(met);
+    for (uint32_t i = first; i <= c->region_count; i++) {
+        region *r = &c->region[i];
+        r->block  = rows_of(f, (int)r->level);
+        qsort(r->inside, r->inside_count, sizeof *r->inside, by_handle);
+    }
+}
+
+static void keep_whole(finder *f) {
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->c->member[n] == f->component)
+            f->c->member[n] = 0;
+}
+
+static void choose_row(finder *f) {
+    scheduler *c     = f->c;
+    index_set shared = ~(index_set)0;
+    index_id best    = GRAPH_INDICES;
+    double least     = INFINITY;
+    for (size_t n = 1; n <= f->count; n++)
+        if (c->member[n] == f->component)
+            shared &= graph_view(c->g, (node)n).free;
+    for (unsigned i = 0; i < graph_index_count(c->g); i++) {
+        f->row = (index_id)i;
+        if (!(shared >> i & 1) || (f->planned[i] < SHORT && !c->options->rows) || !find_levels(f))
+            continue;
+        double cost = price(f) * (1 + 1 / f->planned[i]); /* long ones have small blocks */
+        if (cost < least) {
+            least = cost;
+            best  = f->row;
+        }
+    }
+    f->row = best;
+    if (best == GRAPH_INDICES) {
+        keep_whole(f);
+        return;
+    }
+    find_levels(f);
+    make_regions(f);
+}
+
+/* An output that is computed from wide nodes where it is written must be stored by a region. */
+static bool reads_wide(finder *f, node n, uint8_t *met) {
+    scheduler *c = f->c;
+    n            = schedule_strip(c->g, n);
+    if (c->member[n])
+        return true;
+    if (met[n] || (c->stored[n] && !c->inside[n]))
+        return false;
+    met[n] = 1;
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    for (unsigned i = 0; i < count; i++)
+        if (reads_wide(f, child[i], met))
+            return true;
+    return false;
+}
+
+static void store_outputs(finder *f) {
+    scheduler *c = f->c;
+    uint8_t *met = schedule_allocate(f->count + 1, 1);
+    for (uint32_t i = 0; i < graph_output_count(c->g); i++) {
+        node n       = schedule_strip(c->g, graph_output(c->g, i)->node);
+        c->member[n] = 0; /* it is wanted whole */
+        memset(met, 0, f->count + 1);
+        if (!c->stored[n] && reads_wide(f, n, met))
+            c->stored[n] = 1;
+    }
+    free(met);
+}
+
+static void visit_below(const scheduler *c, uint32_t number, node n, uint8_t *met, void (*visit)(void *, node),
+                        void *context) {
+    node child[MOST_CHILDREN];
+    unsigned count = children_of(c, n, child, MOST_CHILDREN);
+    for (unsigned i = 0; i < count; i++) {
+        node k = schedule_strip(c->g, child[i]);
+        if (met[k])
+            continue;
+        met[k] = 1;
+        bool within =
+            c->member[k] ? number && c->member[k] == c->region[number].component : !c->stored[k] || c->inside[k];
+        if (within)
+            visit_below(c, number, k, met, visit, context);
+        else if (c->region_of[k] != number)
+            visit(context, k);
+    }
+}
+
+void schedule_visit_outside(const scheduler *c, uint32_t number, node n, void (*visit)(void *, node), void *context) {
+    uint8_t *met = schedule_allocate(c->node_capacity, 1);
+    visit_below(c, number, n, met, visit, context);
+    free(met);
+}
+
+/* Regions that wait for each other */
+
+/* A region computes several nodes together, so it needs what any of them needs. Where two regions then need each other,
+ * though no two nodes do, they are taken apart: each result has a region of its own. */
+typedef struct cycles {
+    scheduler *c;
+    uint8_t *node_state, *region_state; /* 0 not yet, 1 being looked at, 2 done */
+    uint32_t number;                    /* the region being looked at */
+    bool found;
+} cycles;
+
+static void look_at_region(cycles *q, uint32_t number);
+
+static void look_at_node(void *context, node n) {
+    cycles *q    = context;
+    scheduler *c = q->c;
+    if (c->region_of[n]) {
+        look_at_region(q, c->region_of[n]);
+        return;
+    }
+    if (q->node_state[n])
+        return;
+    q->node_state[n] = 1;
+    uint8_t *met     = schedule_allocate(c->node_capacity, 1);
+    visit_below(c, 0, n, met, look_at_node, q);
+    free(met);
+}
+
+static void look_at_region(cycles *q, uint32_t number) {
+    if (q->region_state[number] == 1)
+        q->found = true;
+    if (q->region_state[number] == 1)
+        q->c->region[number].split = true;
+    if (q->region_state[number])
+        return;
+    q->region_state[number] = 1;
+    for (uint32_t i = 0; i < q->c->region[number].inside_count; i++)
+        schedule_visit_outside(q->c, number, q->c->region[number].inside[i], look_at_node, q);
+    q->region_state[number] = 2;
+}
+
+static void split_region(scheduler *c, uint32_t number) {
+    region whole                   = c->region[number];
+    c->region[number].inside       = NULL;
+    c->region[number].inside_count = 0;
+    for (uint32_t i = 0; i < whole.inside_count; i++) {
+        node n          = whole.inside[i];
+        c->region_of[n] = 0;
+        if (!c->root[n])
+            continue; /* complete once the results that it reads are */
+        if (c->region_count + 2 > c->region_capacity) {
+            size_t more        = 2 * c->region_capacity;
+            c->region          = enough_grown(c->region, c->region_capacity, more, sizeof *c->region);
+            c->region_capacity = more;
+        }
+        region *one       = &c->region[++c->region_count];
+        *one              = whole;
+        one->split        = false;
+        one->inside       = schedule_allocate(1, sizeof *one->inside);
+        one->inside[0]    = n;
+        one->inside_count = 1;
+        c->region_of[n]   = c->region_count;
+    }
+    free(whole.inside);
+    c->region[number].done = true;
+}
+
+static void take_cycles_apart(scheduler *c) {
+    for (bool again = true; again;) {
+        cycles q       = {.c = c};
+        q.node_state   = schedule_allocate(c->node_capacity, 1);
+        q.region_state = schedule_allocate(c->region_count + 1, 1);
+        for (uint32_t i = 1; i <= c->region_count; i++)
+            look_at_region(&q, i);
+        again = false;
+        for (uint32_t i = c->region_count; i > 0; i--)
+            if (c->region[i].split && c->region[i].inside_count > 1) {
+                split_region(c, i);
+                again = true;
+            }
+        free(q.node_state);
+        free(q.region_state);
+    }
+}
+
+void schedule_find_regions(scheduler *c) {
+    schedule_fit_nodes(c);
+    finder f = {.c = c, .count = graph_node_count(c->g)};
+    plan(&f);
+    f.seen    = schedule_allocate(f.count + 1, sizeof *f.seen);
+    f.known   = schedule_allocate(f.count + 1, 1);
+    f.level   = schedule_allocate(f.count + 1, sizeof *f.level);
+    f.visited = schedule_allocate(f.count + 1, 1);
+    f.root    = schedule_allocate(f.count + 1, 1);
+    for (uint32_t i = 0; i < graph_output_count(c->g); i++)
+        seen_through(&f, graph_output(c->g, i)->node);
+    find_loadless(&f);
+    store_outputs(&f);
+    join_states(&f);
+    find_components(&f);
+    for (size_t n = 1; n <= f.count; n++)
+        if (c->member[n] == n) {
+            f.component = (uint32_t)n;
+            choose_row(&f);
+        }
+    take_cycles_apart(c);
+    free(f.seen);
+    free(f.known);
+    free(f.parent);
+    free(f.level);
+    free(f.visited);
+    free(f.root);
+}
+
+/* The steps of a region */
+
+bool schedule_gathers(const scheduler *c, node n) {
+    node_view v = graph_view(c->g, n);
+    return c->growing || (c->open && !c->sink && v.op == NODE_REDUCE && (v.vars & bit(c->open->row)));
+}
+
+void schedule_open_region(scheduler *c, const region *r) {
+    step *t         = schedule_add_step(c);
+    t->kind         = STEP_BLOCKS;
+    t->index        = r->row;
+    t->block        = r->block;
+    c->open_buffers = c->s->buffer_count;
+    c->open         = r;
+    c->open_step    = c->s->step_count - 1;
+    c->ranged       = (axis_order){.rank = 1, .index = {r->row}};
+}
+
+/* Wide nodes, and what the steps of a scan keep, have their buffers in here only. */
+void schedule_close_region(scheduler *c) {
+    step *t   = &c->s->step[c->open_step];
+    t->inside = c->s->step_count - c->open_step - 1;
+    t->local  = schedule_allocate(graph_node_count(c->g) + 1, sizeof *t->local);
+    for (node n = 1; n <= graph_node_count(c->g); n++) {
+        uint32_t number = c->s->buffer_of[n];
+        if (number == NO_BUFFER || number < c->open_buffers)
+            continue;
+        bool row = false;
+        for (unsigned a = 0; a < c->s->buffer[number].rank; a++)
+            row |= c->s->buffer[number].block[a] != 0;
+        if (!row && !c->inside[n] && c->member[n] != c->open->component)
+            continue;
+        t->local[t->local_count++] = (placement){n, number};
+        c->s->buffer_of[n]         = NO_BUFFER;
+        c->done[n]                 = 0;
+    }
+    c->open   = NULL;
+    c->ranged = (axis_order){0};
+}
+
+void schedule_move_outside(scheduler *c) {
+    schedule *s  = c->s;
+    step moved   = s->step[s->step_count - 1];
+    moved.ranged = (axis_order){0};
+    memmove(&s->step[c->open_step + 1], &s->step[c->open_step], (s->step_count - 1 - c->open_step) * sizeof moved);
+    s->step[c->open_step++] = moved;
+}
