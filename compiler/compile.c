@@ -112,7 +112,7 @@ static bool build(schedule *s, const compile_options *options, const char *symbo
         LLVMPassBuilderOptionsRef passes = LLVMCreatePassBuilderOptions();
         LLVMPassBuilderOptionsSetLoopVectorization(passes, true);
         LLVMPassBuilderOptionsSetSLPVectorization(passes, false);
-        LLVMPassBuilderOptionsSetLoopUnrolling(passes, true);
+        LLVMPassBuilderOptionsSetLoopUnrolling(passes, false);
         ok = take_error(LLVMRunPasses(b->module, "default<O3>", b->machine, passes), "LLVM", error, size);
         LLVMDisposePassBuilderOptions(passes);
     }
