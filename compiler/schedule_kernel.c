@@ -119,6 +119,16 @@ static kernel_root root_of(const scheduler *c, node n) {
 /* Among the roots that a node depends on: something held, which changes from tile to tile. */
 #define HELD ((uint64_t)1 << 63)
 
+static bool is_own(const scheduler *c, const region *r, node n) {
+    return c->region_of[n] && &c->region[c->region_of[n]] == r;
+}
+
+/* Is n stored, and complete before the kernel begins? What the kernel reads as another expression than the one that its
+ * region was found by (a product's factors) may be stored, but only later. */
+static bool is_complete(const scheduler *c, const region *r, node n) {
+    return c->stored[n] && c->done[n] && !c->inside[n] && !c->member[n] && !is_own(c, r, n);
+}
+
 /* Which of the kernel's reductions does n depend on, through what is not computed elsewhere? */
 static uint64_t needs_of(kernel *k, node n) {
     scheduler *c = k->c;
@@ -136,9 +146,7 @@ static uint64_t needs_of(kernel *k, node n) {
     for (unsigned i = 0; i < k->root_count; i++)
         if (k->root[i].reduce == n && !k->root[i].added)
             all = (uint64_t)1 << i;
-    bool elsewhere =
-        c->stored[n] && !c->inside[n] && !c->member[n] && (!c->region_of[n] || &c->region[c->region_of[n]] != k->r);
-    if (!all && !elsewhere) {
+    if (!all && !is_complete(c, k->r, n)) {
         node_view v = view(k, n);
         for (unsigned i = 0; i < v.child_count; i++)
             all |= needs_of(k, v.child[i]);
@@ -448,9 +456,7 @@ static bool moves_tiles(const kernel *k, node_view gather) {
     index_set shared = ~(index_set)0, all = 0;
     collect_wide(k, &shared, &all);
     node body = schedule_strip(c->g, gather.child[0]);
-    bool complete =
-        graph_view(c->g, body).op == NODE_TENSOR || (c->stored[body] && !c->inside[body] && !c->member[body] &&
-                                                     (!c->region_of[body] || &c->region[c->region_of[body]] != k->r));
+    bool complete = is_complete(c, k->r, body);
     for (unsigned i = 0; i + 1 < gather.child_count; i++)
         if (!complete && ((shared | bit(k->row) | bit(k->stream)) >> gather.substituted[i] & 1))
             return true;
@@ -467,9 +473,9 @@ static bool tileable(check *q, node n) {
     q->met[n]     = 1;
     node_view v   = view(k, n);
     bool wide     = c->member[n] != 0;
-    bool own      = c->region_of[n] && &c->region[c->region_of[n]] == k->r;
+    bool own      = is_own(c, k->r, n);
     index_set two = bit(k->row) | bit(k->stream);
-    if (!wide && !own && c->stored[n] && !c->inside[n])
+    if (is_complete(c, k->r, n))
         return true;
     if (c->inside[n] || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_PREVIOUS)
         return false;
@@ -759,7 +765,7 @@ static node assume(kernel *k, node n, node domain) {
 /* Narrow nodes of the region that are no reductions over its stream. */
 static bool is_between(const kernel *k, node n) {
     const scheduler *c = k->c;
-    return n < c->node_capacity && c->region_of[n] && &c->region[c->region_of[n]] == k->r && !c->root[n];
+    return n < c->node_capacity && is_own(c, k->r, n) && !c->root[n];
 }
 
 static void emit_between(kernel *k, node n) {
@@ -783,7 +789,7 @@ static void emit_so_far(kernel *k, node n, uint8_t *met) {
     for (unsigned i = 0; i < k->root_count; i++)
         if (k->root[i].pass == k->pass)
             pass |= (uint64_t)1 << i;
-    if (!(needs & pass) || (c->stored[n] && !own))
+    if (!(needs & pass) || is_complete(c, k->r, n))
         return;
     for (unsigned i = 0; i < view(k, n).child_count; i++)
         emit_so_far(k, view(k, n).child[i], met);
@@ -1101,7 +1107,7 @@ static void end_node(kernel *k, node n, unsigned pass) {
             return;
         }
     bool own = is_between(k, n);
-    if (c->stored[n] && !own)
+    if (is_complete(c, k->r, n))
         return;
     for (unsigned i = 0; i < view(k, n).child_count; i++)
         end_node(k, view(k, n).child[i], pass);
