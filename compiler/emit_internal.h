@@ -123,6 +123,8 @@ typedef struct block_loop {
     loop loop;
     bool once;
 } block_loop;
+/* Block `number`, from 0, of those over all values of an index. */
+void emit_enter_block(emitter *e, environment *at, index_id index, int64_t block, LLVMValueRef number);
 block_loop emit_open_block(emitter *e, const environment *outside, const block_range *r);
 void emit_close_block(emitter *e, block_loop *b);
 

@@ -106,9 +106,31 @@ static axis_order items_of(const step *t) {
     if (t->split != GRAPH_INDICES)
         return (axis_order){1, {t->split}};
     const statement *s = t->body;
-    for (unsigned i = 0; i < t->parallel_count; i++, s = s->body)
+    for (unsigned i = 0; i < t->parallel_count && s->kind == STATEMENT_FOR; i++, s = s->body)
         order.index[order.rank++] = s->index;
     return order;
+}
+
+/* The blocks that are a step's items together with the values of those indices; NULL: none are. */
+static const statement *blocks_of(const step *t) {
+    const statement *s = t->kind == STEP_NEST && t->split == GRAPH_INDICES ? t->body : NULL;
+    for (unsigned i = 1; s && i < t->parallel_count; i++)
+        s = s->body;
+    return s && t->parallel_count && s->kind == STATEMENT_BLOCK ? s : NULL;
+}
+
+static int64_t block_count(const emitter *e, const statement *blocks) {
+    return blocks ? (graph_index_extent(e->g, blocks->index) + blocks->block - 1) / blocks->block : 1;
+}
+
+/* Blocks from both ends in turn: where work grows with the row, as under a causal mask, every range of items then has
+ * its share of it. */
+static LLVMValueRef alternating(emitter *e, LLVMValueRef number, LLVMValueRef count) {
+    LLVMBuilderRef l  = e->builder;
+    LLVMValueRef half = LLVMBuildLShr(l, number, emit_int(e, 1), "");
+    LLVMValueRef odd  = LLVMBuildTrunc(l, number, e->i1, "");
+    LLVMValueRef last = LLVMBuildNSWSub(l, count, emit_int(e, 1), "");
+    return LLVMBuildSelect(l, odd, LLVMBuildNSWSub(l, last, half, ""), half, "");
 }
 
 /* Items lo to hi, each the place of one element of their space. */
@@ -120,6 +142,13 @@ static void items_kernel(emitter *e, const step *t) {
     LLVMValueRef all = emit_int(e, parts), item = l.counter;
     if (parts > 1)
         item = LLVMBuildUDiv(e->builder, item, all, "");
+    const statement *blocks = blocks_of(t);
+    if (blocks) {
+        LLVMValueRef count = emit_int(e, block_count(e, blocks));
+        LLVMValueRef which = alternating(e, LLVMBuildURem(e->builder, item, count, ""), count);
+        emit_enter_block(e, &at, blocks->index, blocks->block, which);
+        item = LLVMBuildUDiv(e->builder, item, count, "");
+    }
     emit_open_item(e, &at, &order, item);
     if (t->kind == STEP_PRODUCT) {
         LLVMValueRef part = parts > 1 ? LLVMBuildURem(e->builder, l.counter, all, "") : NULL;
@@ -263,7 +292,8 @@ static LLVMValueRef item_count(emitter *e, const environment *at, const step *t)
     for (unsigned i = 0; i < order.rank; i++)
         ranged |= at->begin[order.index[i]] != NULL;
     LLVMValueRef items = ranged ? emit_length(e, at, &order) : emit_int(e, t->items);
-    return LLVMBuildMul(e->builder, items, emit_int(e, emit_product_parts(e, t)), "");
+    int64_t times      = ranged ? block_count(e, blocks_of(t)) : 1;
+    return LLVMBuildMul(e->builder, items, emit_int(e, times * emit_product_parts(e, t)), "");
 }
 
 static void run_task(program *p, const kernel *k, LLVMValueRef *argument) {

@@ -103,6 +103,15 @@ static void set_range(environment *at, index_id index, LLVMValueRef begin, LLVMV
     at->end[index]   = end;
 }
 
+void emit_enter_block(emitter *e, environment *at, index_id index, int64_t block, LLVMValueRef number) {
+    int64_t extent     = graph_index_extent(e->g, index);
+    LLVMValueRef size  = emit_int(e, block);
+    LLVMValueRef begin = LLVMBuildNSWMul(e->builder, number, size, "");
+    LLVMValueRef end   = LLVMBuildNSWAdd(e->builder, begin, size, "");
+    set_range(at, index, begin, extent % block == 0 ? end : emit_smaller(e, end, emit_int(e, extent)));
+    emit_new_point(e, at);
+}
+
 block_loop emit_open_block(emitter *e, const environment *outside, const block_range *r) {
     block_loop b     = {.at = *outside, .once = r->once};
     LLVMBuilderRef l = e->builder;

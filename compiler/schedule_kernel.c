@@ -1354,6 +1354,16 @@ static void join_parts(kernel *k, const kernel_root *r) {
     c->s->buffer_of[r->whole] = c->s->buffer_of[joined];
 }
 
+/* Do different blocks of rows write different elements? */
+static bool rows_apart(const kernel *k) {
+    bool apart = true;
+    for (unsigned i = 0; i < k->root_count; i++)
+        apart &= k->root[i].by_row;
+    for (uint32_t i = 0; i < k->r->inside_count; i++)
+        apart &= (view(k, k->r->inside[i]).free & bit(k->row)) != 0;
+    return apart;
+}
+
 static statement *write_statements(kernel *k) {
     scheduler *c     = k->c;
     statement *items = NULL;
@@ -1362,6 +1372,7 @@ static statement *write_statements(kernel *k) {
     make_places(k);
     emit_starts(k, false);
     statement *rows = block_over(k, k->row, NODE_NONE, NODE_NONE);
+    rows->parallel  = rows_apart(k);
     c->ranged       = (axis_order){.rank = 1, .index = {k->row}};
     writing w       = begin_list(k, &rows->body);
     emit_starts(k, true);
@@ -1419,6 +1430,10 @@ static void write_kernel(kernel *k) {
     t->parallel_count = outer.rank;
     t->items          = graph_space(c->g, k->grid);
     t->work           = INT64_MAX / 4;
+    if (rows_apart(k)) {
+        t->parallel_count++;
+        t->items *= (graph_index_extent(c->g, k->row) + c->block[k->row] - 1) / c->block[k->row];
+    }
     keep_places(k, t);
     for (unsigned i = 0; i < k->root_count; i++)
         if (k->root[i].whole)

@@ -211,7 +211,7 @@ static void print_block(printer *p, const statement *s, int indent) {
     index_set before = p->ranged;
     fprintf(p->file, "block %s", name_of(p, s->index));
     print_blocks(p, s->index, s->block, s->lo, s->hi, s->once);
-    fputc('\n', p->file);
+    fprintf(p->file, "%s\n", s->parallel ? "  # independent" : "");
     p->ranged |= (index_set)1 << s->index;
     print_list(p, s->body, indent + 2);
     p->ranged = before;

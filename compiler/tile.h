@@ -75,7 +75,7 @@ struct statement {
     index_id index;  /* FOR, BLOCK, TOPK */
     /* FOR */
     bool reverse;
-    bool parallel; /* iterations write different elements */
+    bool parallel; /* iterations write different elements; of BLOCK too */
     /* BLOCK: blocks of `block` values from lo up to hi (INT nodes; NODE_NONE: of all values); the last may be shorter.
      * once: one block from lo to hi, which may be empty. */
     int64_t block;
@@ -119,8 +119,8 @@ typedef struct step {
     node node; /* what it computes; for a scan, the scan */
     /* NEST. The work is divided among threads by ranges of items. Where split is an index, an item is one value of
      * it and every FOR over it, at whatever depth, runs over the thread's range only; otherwise the first
-     * `parallel_count` FORs, each the only statement of the one before, are one flattened loop of items (0: one
-     * thread does it all). */
+     * `parallel_count` loops, each the only statement of the one before, are one flattened loop of items (0: one
+     * thread does it all). They are FORs; the last may be a BLOCK over all values of an index. */
     statement *body;
     index_id split; /* GRAPH_INDICES: none */
     unsigned parallel_count;

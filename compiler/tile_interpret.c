@@ -447,12 +447,12 @@ static void run_for(machine *m, const statement *s, unsigned items) {
     go_back(m, s->index, before);
 }
 
-/* Blocks of an index, of a statement or of steps. */
+/* Blocks of an index, of a statement or of steps; each an item, or not. */
 typedef struct blocks {
     index_id index;
     int64_t block;
     node lo, hi;
-    bool once;
+    bool once, items;
 } blocks;
 
 typedef struct span {
@@ -481,8 +481,13 @@ static void run_blocks(machine *m, const blocks *b, void (*body)(machine *, cons
     all.end = all.end < all.begin ? all.begin : all.end;
     if (!b->once && b->block <= 0)
         fail(m, "blocks of %lld values", (long long)b->block);
-    bool first = true;
+    bool first   = true;
+    int64_t item = m->item;
     for (int64_t at = all.begin; !m->failed && (b->once ? first : at < all.end); at += b->block, first = false) {
+        if (b->items) {
+            empty_tiles(m);
+            m->item = m->items++;
+        }
         int64_t end = b->once || all.end - at < b->block ? all.end : at + b->block;
         m->step     = step;
         m->doing    = which;
@@ -490,6 +495,8 @@ static void run_blocks(machine *m, const blocks *b, void (*body)(machine *, cons
         if (!m->failed)
             body(m, what);
     }
+    if (b->items)
+        m->item = item;
     m->begin[b->index] = whole_range.begin;
     m->end[b->index]   = whole_range.end;
 }
@@ -662,7 +669,7 @@ static void run_statement(machine *m, const statement *s, unsigned items) {
     bool is_leaf = s->kind != STATEMENT_FOR && s->kind != STATEMENT_BLOCK && s->kind != STATEMENT_IF;
     bool own     = is_leaf && s->kind != STATEMENT_PRODUCT && s->value && m->s->buffer_of[s->value] == s->target;
     m->computing = own ? s->value : NODE_NONE;
-    blocks b     = {s->index, s->block, s->lo, s->hi, s->once};
+    blocks b     = {s->index, s->block, s->lo, s->hi, s->once, items == 1};
     switch (s->kind) {
     case STATEMENT_FOR:
         run_for(m, s, items);
@@ -745,7 +752,7 @@ static uint32_t run_step(machine *m, uint32_t number) {
         run_batch(m, t, 0);
     } else {
         m->doing = "the blocks";
-        run_blocks(m, &(blocks){t->index, t->block, t->lo, t->hi, t->once}, run_inside, t);
+        run_blocks(m, &(blocks){t->index, t->block, t->lo, t->hi, t->once, false}, run_inside, t);
     }
     schedule_leave(m->s, number);
     return number + 1 + (t->kind == STEP_BLOCKS ? t->inside : 0);

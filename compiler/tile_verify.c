@@ -506,7 +506,10 @@ static bool block(verifier *v, const statement *s) {
     if (!range_begins(v, s->index, s->block, s->lo, s->hi, s->once))
         return false;
     range_opens(v, s->index, s->block);
-    bool good = statements(v, s->body);
+    index_set parallel = v->parallel;
+    v->parallel |= s->parallel ? bit(s->index) : 0;
+    bool good   = statements(v, s->body);
+    v->parallel = parallel;
     v->ranged &= ~bit(s->index);
     return good;
 }
@@ -570,12 +573,16 @@ static bool items(verifier *v, const step *t) {
     } else {
         const statement *s = t->body;
         for (unsigned i = 0; i < t->parallel_count; i++, s = s->body) {
-            if (!s || s->kind != STATEMENT_FOR || s->next || !s->parallel)
+            bool last = i + 1 == t->parallel_count && s && s->kind == STATEMENT_BLOCK;
+            if (!s || s->next || !s->parallel || (s->kind != STATEMENT_FOR && !last))
                 return fail(v, "its items are not loops of independent iterations, one in the other");
             if (!is_index(v, s->index))
                 return false;
             over |= bit(s->index);
-            count *= graph_index_extent(v->g, s->index);
+            if (last && (s->once || s->lo || s->hi || s->block <= 0))
+                return fail(v, "its items are blocks of some values of %s, not of all", name_of(v, s->index));
+            count *= last ? (graph_index_extent(v->g, s->index) + s->block - 1) / s->block
+                          : graph_index_extent(v->g, s->index);
         }
     }
     bool good = t->items == count || (over & v->ranged && t->items < count);
