@@ -13,6 +13,7 @@ typedef struct schedule_options {
     double wide;
     bool unstreamed;      /* no kernels of tiles */
     int64_t rows, stream; /* in a block and a tile; 0: chosen */
+    int workers;          /* threads to plan for, however many there will be; 0: 8 */
 } schedule_options;
 
 /* Needs a verified graph without STOP of consequence (a STOP is computed as its operand). Never fails. Adds nodes to

@@ -21,6 +21,9 @@ typedef struct region {
     int64_t block;
     node *inside; /* narrow nodes that it computes, in order of need */
     uint32_t inside_count;
+    /* prices of one walk for all results and of a walk along another row for those without this one; 0: not asked */
+    double together, apart;
+    index_id other; /* the other row; GRAPH_INDICES: one walk is cheaper */
     bool done;
     bool split; /* it waits for another that waits for it */
 } region;

@@ -21,7 +21,9 @@ enum {
     SHORT       = 16,   /* blocks of a shorter index would save little */
     BLOCK_BYTES = 64 << 20,
     LEAST_ROWS  = 16,
-    MOST_ROWS   = 256
+    MOST_ROWS   = 256,
+    WORKERS     = 8, /* threads to plan for */
+    PRICED_ROWS = 64
 };
 
 static const double WIDE = 8;
@@ -43,7 +45,8 @@ typedef struct finder {
     index_id row;
     levels *level;
     uint8_t *visited;
-    uint8_t *root; /* node: it reads wide nodes, and is narrow */
+    uint8_t *root;       /* node: it reads wide nodes, and is narrow */
+    const uint8_t *only; /* node: it is among the results looked for; all others are complete. NULL: all are */
 } finder;
 
 static index_set bit(index_id i) {
@@ -295,6 +298,8 @@ static levels levels_now(finder *f, node n) {
     scheduler *c  = f->c;
     node_view v   = graph_view(c->g, n);
     index_set row = bit(f->row);
+    if (f->only && !f->only[n] && c->stored[n] && !c->inside[n] && !c->member[n])
+        return (levels){0, 0};
     if (v.op == NODE_PREVIOUS) { /* of a scan that is kept for blocks of rows, only its own row */
         node scan = graph_scan_node(c->g, v.scan_label, v.scan_state);
         return (levels){0, f->component && c->member[scan] == f->component ? NEVER : 0};
@@ -348,6 +353,11 @@ static bool find_levels(finder *f) {
     const graph *g = f->c->g;
     bool possible  = true;
     forget(f, f->count);
+    if (f->only) {
+        for (size_t n = 1; n <= f->count; n++)
+            possible &= !f->only[n] || levels_of(f, (node)n).far < NEVER;
+        return possible;
+    }
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         possible &= levels_of(f, graph_output(g, i)->node).far < NEVER;
     return possible;
@@ -362,7 +372,8 @@ static int root_level(const finder *f, node n) {
 static uint32_t region_at(finder *f, int level) {
     scheduler *c = f->c;
     for (uint32_t i = 1; i <= c->region_count; i++)
-        if (c->region[i].component == f->component && c->region[i].level == (unsigned)level)
+        if (c->region[i].component == f->component && c->region[i].level == (unsigned)level &&
+            c->region[i].row == f->row)
             return i;
     if (c->region_count + 2 > c->region_capacity) {
         size_t more        = c->region_capacity ? 2 * c->region_capacity : 16;
@@ -422,27 +433,55 @@ static void place_below(placing *p, node n) {
     }
 }
 
-/* What a choice of row costs: work on wide nodes, over all regions; how much they keep of a row. */
-static double price(finder *f) {
+/* How many threads can share the regions of a level: their results are made item by item of the indices that all of
+ * them have, and block by block of rows where none grows from block to block. */
+static double shared_by(finder *f, int level, const uint8_t *without) {
+    scheduler *c   = f->c;
+    index_set grid = ~(index_set)0, walked = 0;
+    bool apart     = true;
+    for (size_t n = 1; n <= f->count; n++)
+        if (c->member[n] == f->component)
+            grid &= graph_view(c->g, (node)n).free;
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->root[n] && !(without && without[n]) && root_level(f, (node)n) == level) {
+            node_view v = graph_view(c->g, (node)n);
+            grid &= v.free | (v.op == NODE_REDUCE ? v.vars : 0);
+            walked |= (v.free & bit(f->row)) && v.op == NODE_REDUCE ? v.vars : 0;
+            apart &= (v.free & bit(f->row)) != 0;
+        }
+    double items = planned_space(f, grid & ~bit(f->row) & ~walked);
+    if (apart)
+        items *= fmax(f->planned[f->row] / PRICED_ROWS, 1);
+    double workers = c->options->workers > 0 ? c->options->workers : WORKERS;
+    return fmin(items, workers);
+}
+
+/* What a choice of row costs, but for the results `without` (NULL: none): operations on wide nodes, in all regions, of
+ * the thread that has most of them. */
+static double price(finder *f, const uint8_t *without) {
     scheduler *c = f->c;
-    double work  = 0;
+    double all   = 0;
     int highest  = 0;
     for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n])
+        if (f->root[n] && !(without && without[n]))
             highest = larger(highest, root_level(f, (node)n));
     for (int level = 0; level <= highest; level++) {
-        double space = 0;
+        double space = 0, work = 0;
         placing p = {.f = f, .level = level, .space = &space, .work = &work, .met = schedule_allocate(f->count + 1, 1)};
         for (size_t n = 1; n <= f->count; n++)
-            if (f->root[n] && root_level(f, (node)n) == level) {
+            if (f->root[n] && !(without && without[n]) && root_level(f, (node)n) == level) {
+                node_view v = graph_view(c->g, (node)n);
                 place_below(&p, (node)n);
+                if (v.op == NODE_REDUCE && c->product[n]) /* multiplies where it adds up */
+                    work += planned_space(f, v.free | v.vars);
                 /* a result that grows from block to block is read and written with each */
-                if (!(graph_view(c->g, (node)n).free & bit(f->row)))
-                    work += planned_space(f, graph_view(c->g, (node)n).free);
+                if (!(v.free & bit(f->row)))
+                    work += planned_space(f, v.free) * fmax(f->planned[f->row] / PRICED_ROWS, 1);
             }
         free(p.met);
+        all += work / shared_by(f, level, without);
     }
-    return work;
+    return all;
 }
 
 static int by_handle(const void *a, const void *b) {
@@ -466,17 +505,17 @@ static int64_t rows_of(finder *f, int level) {
     return rows < extent ? rows : extent;
 }
 
-static void make_regions(finder *f) {
+static void make_regions(finder *f, const uint8_t *without) {
     scheduler *c   = f->c;
     uint32_t first = c->region_count + 1;
     uint8_t *met   = schedule_allocate(f->count + 1, 1);
     for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n]) {
+        if (f->root[n] && !(without && without[n])) {
             add_inside(f, (node)n, root_level(f, (node)n));
             c->root[n] = 1;
         }
     for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n]) {
+        if (f->root[n] && !(without && without[n])) {
             memset(met, 0, f->count + 1);
             place_below(&(placing){.f = f, .level = root_level(f, (node)n), .met = met}, (node)n);
         }
@@ -494,31 +533,141 @@ static void keep_whole(finder *f) {
             f->c->member[n] = 0;
 }
 
+static bool may_be_row(const finder *f, index_set shared, index_id i) {
+    return (shared >> i & 1) && (f->planned[i] >= SHORT || f->c->options->rows);
+}
+
+/* A walk by blocks of rows can make results that have the row and results that grow from block to block, all from one
+ * computation of what is wide. Or these results have a walk of their own, along another row, that computes it again;
+ * then no result grows, and all blocks can run at once. For attention backward those are five products of matrices for
+ * each tile and seven. */
+typedef struct choice {
+    index_id row, other; /* other: GRAPH_INDICES where there is one walk */
+    double price;
+} choice;
+
+static double dearer_by_length(const finder *f, index_id row) {
+    return 1 + 1 / f->planned[row]; /* long ones have small blocks */
+}
+
+/* The results that grow from block to block of the row, as find_levels has just found them; false: all or none. */
+static bool find_growing(const finder *f, uint8_t *growing) {
+    size_t with = 0, without = 0;
+    for (size_t n = 1; n <= f->count; n++) {
+        bool grows = f->root[n] && !(graph_view(f->c->g, (node)n).free & bit(f->row));
+        growing[n] = grows;
+        without += grows;
+        with += f->root[n] && !grows;
+    }
+    return with && without;
+}
+
+/* Finds the levels of the growing results along another row. */
+static bool find_other_levels(finder *f, index_id other, const uint8_t *growing) {
+    f->row       = other;
+    f->only      = growing;
+    bool found   = find_levels(f);
+    f->only      = NULL;
+    size_t roots = 0;
+    for (size_t n = 1; n <= f->count; n++) {
+        if (growing[n] && (!f->root[n] || !(graph_view(f->c->g, (node)n).free & bit(other))))
+            return false;
+        roots += f->root[n];
+    }
+    return found && roots > 0;
+}
+
+/* Walks of two rows are for kernels, which have no order of positions to keep. */
+static bool in_order(const finder *f) {
+    for (size_t n = 1; n <= f->count; n++) {
+        node_op op = graph_view(f->c->g, (node)n).op;
+        if (f->c->member[n] == f->component && (op == NODE_SCAN || op == NODE_TOPK || f->c->inside[n]))
+            return true;
+    }
+    return false;
+}
+
+static bool reads_wide(finder *f, node n, uint8_t *met);
+
+/* Does a comparison of numbers depend on something wide? Computed along another row, in a product of another shape, a
+ * value may differ in its last bit, and would not be equal to the maximum that it is. */
+static bool compares(finder *f) {
+    const graph *g = f->c->g;
+    uint8_t *met   = schedule_allocate(f->count + 1, 1);
+    bool found     = false;
+    for (size_t n = 1; n <= f->count && !found; n++) {
+        node_view v = graph_view(g, (node)n);
+        bool orders = v.op == NODE_LESS || v.op == NODE_LESS_EQUAL;
+        if (!f->known[n] || (v.op != NODE_EQUAL && !orders) || graph_view(g, v.child[0]).type != TYPE_FLOAT)
+            continue;
+        if (orders && (graph_is_constant(g, v.child[0], NULL) || graph_is_constant(g, v.child[1], NULL)))
+            continue;
+        memset(met, 0, f->count + 1);
+        found = reads_wide(f, v.child[0], met) || reads_wide(f, v.child[1], met);
+    }
+    free(met);
+    return found;
+}
+
+static choice cheaper(choice a, choice b) {
+    return b.price < a.price ? b : a;
+}
+
+/* The cheapest with this row; *together and *apart: the prices of one walk and of two, INFINITY where there is none. */
+static choice choose_walks(finder *f, index_set shared, index_id row, uint8_t *growing, double *apart) {
+    const graph *g = f->c->g;
+    f->row         = row;
+    *apart         = INFINITY;
+    choice best    = {row, GRAPH_INDICES, INFINITY};
+    if (!find_levels(f))
+        return best;
+    best.price = price(f, NULL) * dearer_by_length(f, row);
+    if (!find_growing(f, growing) || in_order(f) || compares(f))
+        return best;
+    double rest = price(f, growing) * dearer_by_length(f, row);
+    choice two  = {row, GRAPH_INDICES, INFINITY};
+    for (unsigned i = 0; i < graph_index_count(g); i++) {
+        index_id other = (index_id)i;
+        if (other != row && may_be_row(f, shared, other) && find_other_levels(f, other, growing))
+            two = cheaper(two, (choice){row, other, rest + price(f, NULL) * dearer_by_length(f, other)});
+    }
+    *apart = two.price;
+    return cheaper(best, two);
+}
+
 static void choose_row(finder *f) {
     scheduler *c     = f->c;
     index_set shared = ~(index_set)0;
-    index_id best    = GRAPH_INDICES;
-    double least     = INFINITY;
+    uint8_t *growing = schedule_allocate(f->count + 1, 1);
+    choice best      = {GRAPH_INDICES, GRAPH_INDICES, INFINITY};
+    double apart;
     for (size_t n = 1; n <= f->count; n++)
         if (c->member[n] == f->component)
             shared &= graph_view(c->g, (node)n).free;
-    for (unsigned i = 0; i < graph_index_count(c->g); i++) {
-        f->row = (index_id)i;
-        if (!(shared >> i & 1) || (f->planned[i] < SHORT && !c->options->rows) || !find_levels(f))
-            continue;
-        double cost = price(f) * (1 + 1 / f->planned[i]); /* long ones have small blocks */
-        if (cost < least) {
-            least = cost;
-            best  = f->row;
-        }
-    }
-    f->row = best;
-    if (best == GRAPH_INDICES) {
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if (may_be_row(f, shared, (index_id)i))
+            best = cheaper(best, choose_walks(f, shared, (index_id)i, growing, &apart));
+    f->row = best.row;
+    if (best.row == GRAPH_INDICES) {
         keep_whole(f);
+        free(growing);
         return;
     }
+    uint32_t first = c->region_count + 1;
     find_levels(f);
-    make_regions(f);
+    bool grows      = find_growing(f, growing);
+    double together = price(f, NULL) * dearer_by_length(f, f->row);
+    make_regions(f, best.other == GRAPH_INDICES ? NULL : growing);
+    if (best.other != GRAPH_INDICES && find_other_levels(f, best.other, growing))
+        make_regions(f, NULL);
+    if (grows)
+        choose_walks(f, shared, best.row, growing, &apart);
+    for (uint32_t i = first; i <= c->region_count && grows; i++) {
+        c->region[i].together = together;
+        c->region[i].apart    = apart;
+        c->region[i].other    = best.other;
+    }
+    free(growing);
 }
 
 /* An output that is computed from wide nodes where it is written must be stored by a region. */
