@@ -303,6 +303,10 @@ static void hygiene(void **state) {
     COMPUTES("fn f[i](z[i]) = let c[i,n:5] = c[i,n-1] + z[i] from 0 in c[i,4] output y[t] = f[t where t < 2](x[t])", 5,
              10, 15, 20);
     COMPUTES("fn f[i](z[i]) = sum[r where r <= i](z[r]) index r:T output y[t] = f[t](x[t] + 0 * t)", 1, 3, 6, 10);
+    /* what a function or a selection gives has the caller's index, also where that was renamed for its arguments */
+    COMPUTES("fn f[i](z[i]) = sum[i](z[i]) + z[i] output y[t] = let q = x[t] in f[t](q * x[t])", 11, 24, 39, 56);
+    COMPUTES("fn f[i](z[i]) = z[i] output y[t] = let c[n:2] = c[n-1] + f[t](x[t]) from x[t] in c[1]", 3, 6, 9, 12);
+    COMPUTES("output y[t] = let q = x[t] in (if topk[t](q * x[t], 1) then 1 else 0)", 0, 0, 0, 1);
 }
 
 static void recurrences(void **state) {
