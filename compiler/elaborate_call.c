@@ -30,9 +30,11 @@ typedef struct bracket {
     local declared[DECLARED_HERE]; /* indices declared here */
     const local *scope;            /* with those */
     index_set local_set;           /* the module's, before this call */
+    unsigned renamed;              /* indices that have a new name in this call, and what they were */
+    index_id fresh[DECLARED_HERE], given[DECLARED_HERE];
 } bracket;
 
-/* Fills b; the caller ends with `close_bracket`, whatever the result. */
+/* Fills b; the caller ends with `close_bracket`, whatever the result, also none. */
 static bool open_bracket(module *m, const tree *t, const local *scope, const trail *where, bracket *b) {
     bool ok           = true;
     unsigned declared = 0;
@@ -43,11 +45,14 @@ static bool open_bracket(module *m, const tree *t, const local *scope, const tra
         if (i->kind != TREE_NAME && i->kind != TREE_INDEX) {
             module_error(m, i->at, where, NULL, "`%s[…]` takes the names of indices", t->name);
         } else if (i->kind == TREE_NAME) {
-            found = resolve_indices(m, i, b->scope, where, b->index + b->count, room, &restriction);
+            found          = resolve_indices(m, i, b->scope, where, b->index + b->count, room, &restriction);
+            index_id given = found == 1 ? b->index[b->count] : 0;
             if (found == 1 && declared < DECLARED_HERE && renamed_index(m, i, b->scope, where, b->index + b->count)) {
                 b->declared[declared] =
                     (local){.outer = b->scope, .name = i->name, .is_index = true, .index = b->index[b->count]};
-                b->scope = &b->declared[declared++];
+                b->scope               = &b->declared[declared++];
+                b->fresh[b->renamed]   = b->index[b->count];
+                b->given[b->renamed++] = given;
             }
         } else if (declared == DECLARED_HERE || room == 0) {
             module_error(m, i->at, where, "declare it as a statement: `index …`",
@@ -82,8 +87,15 @@ static bool open_bracket(module *m, const tree *t, const local *scope, const tra
     return ok;
 }
 
-static void close_bracket(module *m, const bracket *b) {
+/* What a function or a selection makes for each value of an index is meant at the caller's own value of it. */
+static node close_bracket(module *m, const bracket *b, node n) {
     m->local_set = b->local_set;
+    for (unsigned i = 0; n && i < b->renamed; i++)
+        if (graph_view(m->g, n).free & bit(b->fresh[i])) {
+            node at = graph_index_value(m->g, b->given[i]);
+            n       = graph_gather(m->g, n, 1, &b->fresh[i], &at);
+        }
+    return n;
 }
 
 /* The body of a reduction counts only where its domain holds. */
@@ -357,8 +369,7 @@ node call_expression(module *m, const tree *t, const local *scope, const trail *
         node n = NODE_NONE;
         if (open_bracket(m, t, scope, where, &b))
             n = f ? function_call(m, t, f, &b, where) : bracket_call(m, t, &b, where);
-        close_bracket(m, &b);
-        return n;
+        return close_bracket(m, &b, n);
     }
     if (strcmp(t->name, "dropout") == 0)
         return dropout_call(m, t, scope, where);

@@ -11,6 +11,7 @@ typedef struct pair {
     scope rows, both;                  /* of a statistic, of the scores */
     term *domain;                      /* NULL: all columns */
     bool inhabited;                    /* it holds somewhere in every row */
+    bool of_head;                      /* it may be another for each head */
     unsigned score;                    /* number of the tensor of scores; 0: they are copied */
     term *scores;
 } pair;
@@ -50,10 +51,12 @@ static scope head_of(const pair *p) {
 }
 
 /* Documents, which both positions have to be of, or any condition. */
-static term *data_domain(maker *m, const pair *p) {
+static term *data_domain(maker *m, pair *p) {
     unsigned size = m->s->index[p->row].size;
-    if (chance(m, 40))
+    if (chance(m, 40)) {
+        p->of_head = true;
         return any_bool(m, p->rows | bit_of(p->column), 1);
+    }
     term *of[2];
     for (unsigned k = 0; k < 2; k++) {
         random_tensor *t = add_tensor_of(m, RANDOM_INPUT, RANDOM_INT, "k", bit_of(k ? p->column : p->row));
@@ -64,7 +67,7 @@ static term *data_domain(maker *m, const pair *p) {
     return infix(m, "==", infix(m, "/", of[0], integer(m, 3)), infix(m, "/", of[1], integer(m, 3)));
 }
 
-static term *pair_domain(maker *m, const pair *p, bool *inhabited) {
+static term *pair_domain(maker *m, pair *p, bool *inhabited) {
     term *row = index_leaf(m, p->row), *column = index_leaf(m, p->column);
     unsigned way = below(m, 7);
     *inhabited   = way < 3 || way == 6;
@@ -250,6 +253,8 @@ void add_pair(maker *m) {
         p.rows &= ~head_of(&p);
         p.both &= ~head_of(&p);
         p.head = RANDOM_INDICES;
+        if (p.of_head) /* there is no head any more that it could ask about */
+            p.domain = NULL;
         weight = defined(m, "p", p.both, together);
     }
     unsigned way = below(m, 4);
