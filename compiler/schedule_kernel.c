@@ -378,6 +378,31 @@ static bool only_plain(const kernel *k, uint64_t set) {
     return true;
 }
 
+static bool is_part(const graph *g, node n, node domain) {
+    node_view d = graph_view(g, domain);
+    return n == domain || (d.op == NODE_AND && (is_part(g, n, d.child[0]) || is_part(g, n, d.child[1])));
+}
+
+/* Does every part of the conjunction `wanted` occur among those of two others? */
+static bool follows(const graph *g, node wanted, node one, node two) {
+    node_view w = graph_view(g, wanted);
+    return schedule_is_true(g, wanted) || (one && is_part(g, wanted, one)) || (two && is_part(g, wanted, two)) ||
+           (w.op == NODE_AND && follows(g, w.child[0], one, two) && follows(g, w.child[1], one, two));
+}
+
+/* As long as a maximum has met nothing it is infinite, and nothing can be summed under it: where it runs, it must have
+ * met all that the sum has. */
+static bool meets_all(kernel *k, const kernel_root *r, const term *t) {
+    uint64_t runs = t->running ? needs_of(k, t->running) & k->now : 0;
+    for (unsigned i = 0; i < k->root_count; i++) {
+        reduction kind = k->root[i].view.reduction;
+        if (runs >> i & 1 && (kind == REDUCE_MAX || kind == REDUCE_MIN) &&
+            !follows(k->c->g, k->root[i].domain, r->domain, t->mask))
+            return false;
+    }
+    return true;
+}
+
 static bool share_pass(kernel *k, kernel_root *r, unsigned pass, uint64_t now) {
     graph *g = k->c->g;
     terms found;
@@ -387,6 +412,9 @@ static bool share_pass(kernel *k, kernel_root *r, unsigned pass, uint64_t now) {
         return false;
     if (k->running_count + found.count > MOST_ROOTS)
         return false;
+    for (unsigned i = 0; i < found.count; i++)
+        if (!meets_all(k, r, &found.item[i]))
+            return false;
     r->parts = 0;
     for (unsigned i = 0; i < found.count; i++) {
         const term *t = &found.item[i];
@@ -736,11 +764,6 @@ static void choose_tiles(kernel *k, const node *reduce, unsigned count) {
     free(q.uses);
     free(q.cost);
     free(q.seen);
-}
-
-static bool is_part(const graph *g, node n, node domain) {
-    node_view d = graph_view(g, domain);
-    return n == domain || (d.op == NODE_AND && (is_part(g, n, d.child[0]) || is_part(g, n, d.child[1])));
 }
 
 /* n with each part of the conjunction `domain` replaced by true. */
@@ -1525,20 +1548,21 @@ static void *copy_of(const void *array, size_t bytes) {
 }
 
 static decisions remember(const scheduler *c) {
-    size_t n = c->node_capacity;
-    return (decisions){n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
-                       copy_of(c->product, n * sizeof(product *))};
+    size_t n    = c->node_capacity;
+    decisions d = {n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
+                   schedule_allocate(n, sizeof(product *))};
+    for (size_t i = 0; i < n; i++)
+        d.product[i] = c->product[i] ? copy_of(c->product[i], sizeof *c->product[i]) : NULL;
+    return d;
 }
 
 static void recall(scheduler *c, decisions *d) {
     for (size_t n = 0; n < c->node_capacity; n++) {
         bool old     = n < d->count;
-        product *was = old ? d->product[n] : NULL;
         c->stored[n] = old ? d->stored[n] : c->stored[n] && c->done[n] && c->s->buffer_of[n] != NO_BUFFER;
         c->member[n] = old ? d->member[n] : 0;
-        if (c->product[n] != was)
-            free(c->product[n]);
-        c->product[n] = was;
+        free(c->product[n]);
+        c->product[n] = old ? d->product[n] : NULL;
     }
     free(d->stored);
     free(d->member);

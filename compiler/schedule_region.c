@@ -546,8 +546,9 @@ typedef struct choice {
     double price;
 } choice;
 
+/* Long ones have small blocks; short ones make products of few rows. */
 static double dearer_by_length(const finder *f, index_id row) {
-    return 1 + 1 / f->planned[row]; /* long ones have small blocks */
+    return (1 + 1 / f->planned[row]) * fmax(1, PRICED_ROWS / f->planned[row]);
 }
 
 /* The results that grow from block to block of the row, as find_levels has just found them; false: all or none. */
