@@ -483,7 +483,7 @@ static bool moves_tiles(const kernel *k, node_view gather) {
     const scheduler *c = k->c;
     index_set shared = ~(index_set)0, all = 0;
     collect_wide(k, &shared, &all);
-    node body = schedule_strip(c->g, gather.child[0]);
+    node body     = schedule_strip(c->g, gather.child[0]);
     bool complete = is_complete(c, k->r, body);
     for (unsigned i = 0; i + 1 < gather.child_count; i++)
         if (!complete && ((shared | bit(k->row) | bit(k->stream)) >> gather.substituted[i] & 1))

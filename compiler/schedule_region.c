@@ -438,7 +438,7 @@ static void place_below(placing *p, node n) {
 static double shared_by(finder *f, int level, const uint8_t *without) {
     scheduler *c   = f->c;
     index_set grid = ~(index_set)0, walked = 0;
-    bool apart     = true;
+    bool apart = true;
     for (size_t n = 1; n <= f->count; n++)
         if (c->member[n] == f->component)
             grid &= graph_view(c->g, (node)n).free;
@@ -456,9 +456,9 @@ static double shared_by(finder *f, int level, const uint8_t *without) {
     return fmin(items, workers);
 }
 
-/* What a choice of row costs, but for the results `without` (NULL: none): operations on wide nodes, in all regions, of
- * the thread that has most of them. */
-static double price(finder *f, const uint8_t *without) {
+/* What a choice of row costs, but for the results `without` (NULL: none): operations on wide nodes, in all regions, or
+ * those of the thread that has most of them. */
+static double price(finder *f, const uint8_t *without, bool of_a_thread) {
     scheduler *c = f->c;
     double all   = 0;
     int highest  = 0;
@@ -479,7 +479,7 @@ static double price(finder *f, const uint8_t *without) {
                     work += planned_space(f, v.free) * fmax(f->planned[f->row] / PRICED_ROWS, 1);
             }
         free(p.met);
-        all += work / shared_by(f, level, without);
+        all += of_a_thread ? work / shared_by(f, level, without) : work;
     }
     return all;
 }
@@ -546,9 +546,9 @@ typedef struct choice {
     double price;
 } choice;
 
-/* Long ones have small blocks; short ones make products of few rows. */
+/* Long ones have small blocks. */
 static double dearer_by_length(const finder *f, index_id row) {
-    return (1 + 1 / f->planned[row]) * fmax(1, PRICED_ROWS / f->planned[row]);
+    return (1 + 1 / f->planned[row]);
 }
 
 /* The results that grow from block to block of the row, as find_levels has just found them; false: all or none. */
@@ -614,7 +614,7 @@ static choice cheaper(choice a, choice b) {
     return b.price < a.price ? b : a;
 }
 
-/* The cheapest with this row; *together and *apart: the prices of one walk and of two, INFINITY where there is none. */
+/* The cheapest with this row; *apart: the price of two walks, INFINITY where there cannot be two. */
 static choice choose_walks(finder *f, index_set shared, index_id row, uint8_t *growing, double *apart) {
     const graph *g = f->c->g;
     f->row         = row;
@@ -622,47 +622,48 @@ static choice choose_walks(finder *f, index_set shared, index_id row, uint8_t *g
     choice best    = {row, GRAPH_INDICES, INFINITY};
     if (!find_levels(f))
         return best;
-    best.price = price(f, NULL) * dearer_by_length(f, row);
+    best.price = price(f, NULL, true) * dearer_by_length(f, row);
     if (!find_growing(f, growing) || in_order(f) || compares(f))
         return best;
-    double rest = price(f, growing) * dearer_by_length(f, row);
+    double rest = price(f, growing, true) * dearer_by_length(f, row);
     choice two  = {row, GRAPH_INDICES, INFINITY};
     for (unsigned i = 0; i < graph_index_count(g); i++) {
         index_id other = (index_id)i;
         if (other != row && may_be_row(f, shared, other) && find_other_levels(f, other, growing))
-            two = cheaper(two, (choice){row, other, rest + price(f, NULL) * dearer_by_length(f, other)});
+            two = cheaper(two, (choice){row, other, rest + price(f, NULL, true) * dearer_by_length(f, other)});
     }
     *apart = two.price;
     return cheaper(best, two);
 }
 
+/* The row for which least is computed, then one walk or two. */
 static void choose_row(finder *f) {
     scheduler *c     = f->c;
     index_set shared = ~(index_set)0;
-    uint8_t *growing = schedule_allocate(f->count + 1, 1);
     choice best      = {GRAPH_INDICES, GRAPH_INDICES, INFINITY};
-    double apart;
     for (size_t n = 1; n <= f->count; n++)
         if (c->member[n] == f->component)
             shared &= graph_view(c->g, (node)n).free;
-    for (unsigned i = 0; i < graph_index_count(c->g); i++)
-        if (may_be_row(f, shared, (index_id)i))
-            best = cheaper(best, choose_walks(f, shared, (index_id)i, growing, &apart));
-    f->row = best.row;
+    for (unsigned i = 0; i < graph_index_count(c->g); i++) {
+        f->row = (index_id)i;
+        if (may_be_row(f, shared, f->row) && find_levels(f))
+            best = cheaper(best, (choice){f->row, GRAPH_INDICES, price(f, NULL, false) * dearer_by_length(f, f->row)});
+    }
     if (best.row == GRAPH_INDICES) {
         keep_whole(f);
-        free(growing);
         return;
     }
-    uint32_t first = c->region_count + 1;
+    uint8_t *growing = schedule_allocate(f->count + 1, 1);
+    uint32_t first   = c->region_count + 1;
+    double apart;
+    best   = choose_walks(f, shared, best.row, growing, &apart);
+    f->row = best.row;
     find_levels(f);
     bool grows      = find_growing(f, growing);
-    double together = price(f, NULL) * dearer_by_length(f, f->row);
+    double together = price(f, NULL, true) * dearer_by_length(f, f->row);
     make_regions(f, best.other == GRAPH_INDICES ? NULL : growing);
     if (best.other != GRAPH_INDICES && find_other_levels(f, best.other, growing))
         make_regions(f, NULL);
-    if (grows)
-        choose_walks(f, shared, best.row, growing, &apart);
     for (uint32_t i = first; i <= c->region_count && grows; i++) {
         c->region[i].together = together;
         c->region[i].apart    = apart;
