@@ -40,6 +40,7 @@ typedef struct finder {
     double *seen; /* node: elements of the largest thing that whoever reads it reads; 0: not known yet */
     uint8_t *known;
     uint32_t *parent; /* node: union of wide nodes */
+    node *reads;      /* node: a wide node that it reads; NODE_NONE: none */
     /* one component, one row */
     uint32_t component;
     index_id row;
@@ -224,6 +225,7 @@ static void find_components(finder *f) {
         r.reader = (node)n;
         r.first  = c->member[n] ? (node)n : NODE_NONE;
         unite(&r, (node)n);
+        f->reads[n] = r.first;
     }
     for (size_t n = 1; n <= f->count; n++) {
         node_view v = graph_view(c->g, (node)n);
@@ -259,6 +261,8 @@ static levels combine(finder *f, node n, node_view v, levels plain, int across) 
         return (levels){plain.far, plain.far};
     if (!c->stored[n] || c->inside[n])
         return plain;
+    if (f->reads[n] && f->component && c->member[f->reads[n]] != f->component) /* a region of theirs computes it */
+        return (levels){plain.far, plain.far};
     if (plain.far == NEVER) {
         f->root[n] = 1;
         plain.far  = plain.near == NEVER ? NEVER : plain.near + 1;
@@ -817,6 +821,7 @@ void schedule_find_regions(scheduler *c) {
     plan(&f);
     f.seen    = schedule_allocate(f.count + 1, sizeof *f.seen);
     f.known   = schedule_allocate(f.count + 1, 1);
+    f.reads   = schedule_allocate(f.count + 1, sizeof *f.reads);
     f.level   = schedule_allocate(f.count + 1, sizeof *f.level);
     f.visited = schedule_allocate(f.count + 1, 1);
     f.root    = schedule_allocate(f.count + 1, 1);
@@ -835,6 +840,7 @@ void schedule_find_regions(scheduler *c) {
     free(f.seen);
     free(f.known);
     free(f.parent);
+    free(f.reads);
     free(f.level);
     free(f.visited);
     free(f.root);
