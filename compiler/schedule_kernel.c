@@ -129,6 +129,13 @@ static bool is_complete(const scheduler *c, const region *r, node n) {
     return c->stored[n] && c->done[n] && !c->inside[n] && !c->member[n] && !is_own(c, r, n);
 }
 
+/* Does the kernel accumulate n? What reduces over the stream cannot be computed while that is in blocks, even where it
+ * reads nothing wide. */
+static bool is_root(const kernel *k, node n) {
+    node_view v = graph_view(k->c->g, n);
+    return k->c->root[n] || (is_own(k->c, k->r, n) && v.op == NODE_REDUCE && (v.vars >> k->stream & 1));
+}
+
 /* Which of the kernel's reductions does n depend on, through what is not computed elsewhere? */
 static uint64_t needs_of(kernel *k, node n) {
     scheduler *c = k->c;
@@ -511,7 +518,7 @@ static bool tileable(check *q, node n) {
         return false;
     if (wide && v.op == NODE_REDUCE && (v.vars & two))
         return false;
-    if (own && !c->root[n] && ((v.free & bit(k->stream)) || (v.op == NODE_REDUCE && (v.vars & k->grid))))
+    if (own && !is_root(k, n) && ((v.free & bit(k->stream)) || (v.op == NODE_REDUCE && (v.vars & k->grid))))
         return false;
     if (v.op == NODE_GATHER && moves_tiles(k, v))
         return false;
@@ -543,7 +550,7 @@ static void split_roots(kernel *k) {
         for (unsigned j = 0; j < k->root_count; j++)
             used |= j != i && (needs_below(k, k->root[j].reduce) >> i & 1);
         for (uint32_t j = 0; j < k->r->inside_count; j++)
-            used |= !c->root[k->r->inside[j]] && (needs_of(k, k->r->inside[j]) >> i & 1);
+            used |= !is_root(k, k->r->inside[j]) && (needs_of(k, k->r->inside[j]) >> i & 1);
         bool inside = (r->view.vars & two) != 0;
         if (!apart || used || !inside || (double)graph_space(c->g, r->view.free | apart) * 2 > wide)
             continue;
@@ -788,7 +795,7 @@ static node assume(kernel *k, node n, node domain) {
 /* Narrow nodes of the region that are no reductions over its stream. */
 static bool is_between(const kernel *k, node n) {
     const scheduler *c = k->c;
-    return n < c->node_capacity && is_own(c, k->r, n) && !c->root[n];
+    return n < c->node_capacity && is_own(c, k->r, n) && !is_root(k, n);
 }
 
 static void emit_between(kernel *k, node n) {
@@ -1527,6 +1534,17 @@ static bool every_tile_reduces(kernel *k) {
     return true;
 }
 
+static bool find_roots(kernel *k) {
+    k->root_count = 0;
+    for (uint32_t i = 0; i < k->r->inside_count; i++)
+        if (is_root(k, k->r->inside[i])) {
+            if (k->root_count + 8 >= MOST_ROOTS)
+                return false;
+            k->root[k->root_count++] = root_of(k->c, k->r->inside[i]);
+        }
+    return k->root_count > 0;
+}
+
 static bool try_stream(kernel *k) {
     split_roots(k);
     if (!possible(k))
@@ -1573,25 +1591,14 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
     kernel *k        = schedule_allocate(1, sizeof *k);
     decisions before = remember(c);
     *k               = (kernel){.c = c, .r = r, .row = r->row};
-    bool made = false, fits = !c->options->unstreamed;
-    for (uint32_t i = 0; i < r->inside_count && fits; i++)
-        if (c->root[r->inside[i]]) {
-            fits = k->root_count + 8 < MOST_ROOTS;
-            if (fits)
-                k->root[k->root_count++] = root_of(c, r->inside[i]);
-        }
-    unsigned roots     = k->root_count;
-    kernel_root *first = schedule_allocate(roots + 1, sizeof *first);
-    memcpy(first, k->root, roots * sizeof *first);
-    for (unsigned i = 0; i < graph_index_count(c->g) && fits && !made; i++) {
+    bool made        = false;
+    for (unsigned i = 0; i < graph_index_count(c->g) && !made && !c->options->unstreamed; i++) {
         k->stream = (index_id)i;
         if (k->stream == r->row)
             continue;
-        k->root_count = roots;
-        memcpy(k->root, first, roots * sizeof *first);
         k->running_count = 0;
         forget(k);
-        made = try_stream(k);
+        made = find_roots(k) && try_stream(k);
     }
     if (made) {
         choose_blocks(k);
@@ -1600,7 +1607,6 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
     }
     recall(c, &before);
     forget(k);
-    free(first);
     free(k->tile_of);
     free(k->emitted);
     free(k->held_now);
