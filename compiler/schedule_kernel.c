@@ -780,7 +780,8 @@ static node assume(kernel *k, node n, node domain) {
     if (is_part(g, n, domain))
         return graph_bool(g, true);
     node_view v = graph_view(g, n);
-    if (!graph_op_is_pointwise(v.op) || v.child_count > 3 || !(v.free & d.free))
+    if (!graph_op_is_pointwise(v.op) || v.child_count > 3 || !(v.free & d.free) ||
+        (n < k->c->node_capacity && is_complete(k->c, k->r, n)))
         return n;
     node child[3] = {0, 0, 0};
     bool changed  = false;
