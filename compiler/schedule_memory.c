@@ -2,6 +2,7 @@
 #include "schedule_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -12,84 +13,89 @@ static bool is_blocked(const buffer *b) {
     return false;
 }
 
+/* The step whose uses are looked at. */
+typedef struct point {
+    schedule *s;
+    uint32_t step;
+    uint32_t first, last; /* the outermost blocks that it stands in; itself where it stands in none */
+    uint32_t *seen;       /* node: the last step that met it, plus 1 */
+} point;
+
 /* What is not of one block lives as long as the outermost blocks that use it: one block leaves it to the next. */
-static void use(schedule *s, uint32_t number, uint32_t step) {
-    buffer *b      = &s->buffer[number];
-    uint32_t first = step, last = step;
-    for (uint32_t i = 0; i < step && !is_blocked(b); i++)
-        if (s->step[i].kind == STEP_BLOCKS && i + s->step[i].inside >= step) {
-            first = i;
-            last  = i + s->step[i].inside;
-            break;
-        }
+static void use(const point *at, uint32_t number) {
+    buffer *b      = &at->s->buffer[number];
+    bool blocked   = is_blocked(b);
+    uint32_t first = blocked ? at->step : at->first, last = blocked ? at->step : at->last;
     if (first < b->first_use)
         b->first_use = first;
     if (last > b->last_use)
         b->last_use = last;
 }
 
-static void use_node(schedule *s, node n, uint32_t step, uint32_t *seen) {
-    if (!n || seen[n] == step + 1)
+static void use_node(const point *at, node n) {
+    const schedule *s = at->s;
+    if (!n || at->seen[n] == at->step + 1)
         return;
-    seen[n] = step + 1;
+    at->seen[n] = at->step + 1;
     if (s->buffer_of[n] != NO_BUFFER)
-        use(s, s->buffer_of[n], step);
+        use(at, s->buffer_of[n]);
     /* what a stored node is made of is looked at too: lifetimes only get longer where the node is loaded, and the
      * node being computed must see its operands */
     node_view v = graph_view(s->graph, n);
     if (s->buffer_of[n] != NO_BUFFER)
         return;
     for (unsigned i = 0; i < v.child_count; i++)
-        use_node(s, v.child[i], step, seen);
+        use_node(at, v.child[i]);
     if (v.op == NODE_PREVIOUS) { /* at the first step it is what the state begins with */
         node scan = graph_scan_node(s->graph, v.scan_label, v.scan_state);
-        use(s, s->buffer_of[scan], step);
-        use_node(s, graph_scan_init(s->graph, scan), step, seen);
+        use(at, s->buffer_of[scan]);
+        use_node(at, graph_scan_init(s->graph, scan));
     }
 }
 
-static void use_operands(schedule *s, node n, uint32_t step, uint32_t *seen) {
-    node_view v = graph_view(s->graph, n);
+static void use_operands(const point *at, node n) {
+    const schedule *s = at->s;
+    node_view v       = graph_view(s->graph, n);
     if (s->buffer_of[n] != NO_BUFFER)
-        use(s, s->buffer_of[n], step);
+        use(at, s->buffer_of[n]);
     for (unsigned i = 0; i < v.child_count; i++)
-        use_node(s, v.child[i], step, seen);
+        use_node(at, v.child[i]);
 }
 
-static void use_matrix(schedule *s, const matrix *m, uint32_t step, uint32_t *seen) {
-    use(s, m->buffer, step);
+static void use_matrix(const point *at, const matrix *m) {
+    use(at, m->buffer);
     for (unsigned i = 0; i < m->offset_count; i++)
-        use_node(s, m->offset[i], step, seen);
+        use_node(at, m->offset[i]);
 }
 
-static void use_product(schedule *s, const matrix_product *p, uint32_t step, uint32_t *seen) {
-    use_matrix(s, &p->a, step, seen);
-    use_matrix(s, &p->b, step, seen);
-    use_matrix(s, &p->c, step, seen);
+static void use_product(const point *at, const matrix_product *p) {
+    use_matrix(at, &p->a);
+    use_matrix(at, &p->b);
+    use_matrix(at, &p->c);
 }
 
-static void use_statements(schedule *s, const statement *list, uint32_t step, uint32_t *seen) {
+static void use_statements(const point *at, const statement *list) {
     for (; list; list = list->next) {
         switch (list->kind) {
         case STATEMENT_FOR:
         case STATEMENT_BLOCK:
         case STATEMENT_IF:
-            use_node(s, list->lo, step, seen);
-            use_node(s, list->hi, step, seen);
-            use_node(s, list->condition, step, seen);
-            use_statements(s, list->body, step, seen);
-            use_statements(s, list->otherwise, step, seen);
+            use_node(at, list->lo);
+            use_node(at, list->hi);
+            use_node(at, list->condition);
+            use_statements(at, list->body);
+            use_statements(at, list->otherwise);
             break;
         case STATEMENT_PRODUCT:
-            use_product(s, list->product, step, seen);
+            use_product(at, list->product);
             break;
         default:
-            use(s, list->target, step);
+            use(at, list->target);
             if (list->value)
-                (s->buffer_of[list->value] == list->target ? use_operands : use_node)(s, list->value, step, seen);
-            use_node(s, list->domain, step, seen);
-            use_node(s, list->summand, step, seen);
-            use_node(s, list->scatter_to, step, seen);
+                (at->s->buffer_of[list->value] == list->target ? use_operands : use_node)(at, list->value);
+            use_node(at, list->domain);
+            use_node(at, list->summand);
+            use_node(at, list->scatter_to);
         }
     }
 }
@@ -111,9 +117,55 @@ static int larger_first(const void *a, const void *b) {
     return x->buffer < y->buffer ? -1 : x->buffer > y->buffer;
 }
 
-static int lower_first(const void *a, const void *b) {
-    const placed *const *x = a, *const *y = b;
-    return ((*x)->buffer->offset > (*y)->buffer->offset) - ((*x)->buffer->offset < (*y)->buffer->offset);
+/* What has its place already, by offset. */
+typedef struct taken {
+    uint64_t offset, end;
+    uint32_t first_use, last_use;
+} taken;
+
+/* The lowest place that is free as long as b lives. */
+static uint64_t free_place(const taken *list, uint32_t count, const buffer *b, uint64_t bytes, bool share) {
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < count && list[i].offset < offset + bytes; i++) {
+        bool alive = !share || (list[i].first_use <= b->last_use && b->first_use <= list[i].last_use);
+        if (alive && list[i].end > offset)
+            offset = list[i].end;
+    }
+    return offset;
+}
+
+static void take(taken *list, uint32_t count, taken more) {
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (list[middle].offset <= more.offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    memmove(&list[low + 1], &list[low], (count - low) * sizeof *list);
+    list[low] = more;
+}
+
+/* The largest first, each at the lowest place that is free as long as it lives. */
+static void place_buffers(schedule *s, bool share) {
+    placed *item   = schedule_allocate(s->buffer_count, sizeof *item);
+    taken *list    = schedule_allocate(s->buffer_count, sizeof *list);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->buffer_count; i++)
+        if (s->buffer[i].place == PLACE_WORKSPACE && s->buffer[i].first_use != UINT32_MAX)
+            item[count++] = (placed){&s->buffer[i], bytes_of(&s->buffer[i])};
+    qsort(item, count, sizeof *item, larger_first);
+    for (uint32_t i = 0; i < count; i++) {
+        buffer *b    = item[i].buffer;
+        b->offset    = free_place(list, i, b, item[i].bytes, share);
+        uint64_t end = b->offset + item[i].bytes;
+        take(list, i, (taken){b->offset, end, b->first_use, b->last_use});
+        if (end > s->workspace)
+            s->workspace = end;
+    }
+    free(item);
+    free(list);
 }
 
 /* Nodes that a step keeps in buffers of its own */
@@ -136,63 +188,43 @@ void schedule_leave(schedule *s, uint32_t number) {
     exchange(s, number);
 }
 
-static bool is_around(const schedule *s, uint32_t blocks, uint32_t step) {
-    return blocks == step ||
-           (s->step[blocks].kind == STEP_BLOCKS && blocks < step && blocks + s->step[blocks].inside >= step);
+/* The blocks that a step stands in, outermost first. */
+typedef struct around {
+    uint32_t *blocks;
+    uint32_t count;
+} around;
+
+static void leave_ended(schedule *s, around *open, uint32_t step) {
+    while (open->count && open->blocks[open->count - 1] + s->step[open->blocks[open->count - 1]].inside < step)
+        schedule_leave(s, open->blocks[--open->count]);
 }
 
-static void schedule_enter_all(schedule *s, uint32_t step) {
-    for (uint32_t i = 0; i <= step; i++)
-        if (is_around(s, i, step))
-            schedule_enter(s, i);
-}
-
-static void schedule_leave_all(schedule *s, uint32_t step) {
-    for (uint32_t i = step + 1; i-- > 0;)
-        if (is_around(s, i, step))
+static void find_uses(schedule *s) {
+    around open = {.blocks = schedule_allocate(s->step_count, sizeof *open.blocks)};
+    point at    = {.s = s, .seen = schedule_allocate(graph_node_count(s->graph) + 1, sizeof *at.seen)};
+    for (uint32_t i = 0; i < s->step_count; i++) {
+        const step *t = &s->step[i];
+        leave_ended(s, &open, i);
+        at.step  = i;
+        at.first = open.count ? open.blocks[0] : i;
+        at.last  = at.first + (open.count ? s->step[at.first].inside : 0);
+        schedule_enter(s, i);
+        use_statements(&at, t->body);
+        if (t->kind == STEP_PRODUCT)
+            use_product(&at, t->product);
+        use_node(&at, t->lo);
+        use_node(&at, t->hi);
+        if (t->kind == STEP_BLOCKS)
+            open.blocks[open.count++] = i;
+        else
             schedule_leave(s, i);
+    }
+    leave_ended(s, &open, s->step_count);
+    free(at.seen);
+    free(open.blocks);
 }
 
 void schedule_place(schedule *s, bool share) {
-    uint32_t *seen = schedule_allocate(graph_node_count(s->graph) + 1, sizeof *seen);
-    for (uint32_t i = 0; i < s->step_count; i++) {
-        const step *t = &s->step[i];
-        schedule_enter_all(s, i);
-        use_statements(s, t->body, i, seen);
-        if (t->kind == STEP_PRODUCT)
-            use_product(s, t->product, i, seen);
-        use_node(s, t->lo, i, seen);
-        use_node(s, t->hi, i, seen);
-        schedule_leave_all(s, i);
-    }
-    free(seen);
-    /* the largest first, each at the lowest place that is free for as long as it lives */
-    placed *item   = schedule_allocate(s->buffer_count, sizeof *item);
-    placed **alive = schedule_allocate(s->buffer_count, sizeof *alive);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < s->buffer_count; i++)
-        if (s->buffer[i].place == PLACE_WORKSPACE && s->buffer[i].first_use != UINT32_MAX)
-            item[count++] = (placed){&s->buffer[i], bytes_of(&s->buffer[i])};
-    qsort(item, count, sizeof *item, larger_first);
-    for (uint32_t i = 0; i < count; i++) {
-        buffer *b       = item[i].buffer;
-        uint64_t offset = 0;
-        uint32_t others = 0;
-        for (uint32_t k = 0; k < i; k++)
-            if (!share || (item[k].buffer->first_use <= b->last_use && b->first_use <= item[k].buffer->last_use))
-                alive[others++] = &item[k];
-        qsort(alive, others, sizeof *alive, lower_first);
-        for (uint32_t k = 0; k < others; k++) {
-            if (alive[k]->buffer->offset >= offset + item[i].bytes)
-                break;
-            uint64_t end = alive[k]->buffer->offset + alive[k]->bytes;
-            if (end > offset)
-                offset = end;
-        }
-        b->offset = offset;
-        if (offset + item[i].bytes > s->workspace)
-            s->workspace = offset + item[i].bytes;
-    }
-    free(item);
-    free(alive);
+    find_uses(s);
+    place_buffers(s, share);
 }
