@@ -1,6 +1,7 @@
 /* What is stored and in which order. Preserves the graph's meaning; afterwards every node that an output needs is
  * either stored by exactly one step or computed where it is used. */
 #include "enough.h"
+#include "node_map.h"
 #include "schedule_internal.h"
 #include "tile_verify.h"
 
@@ -15,6 +16,12 @@ node schedule_strip(const graph *g, node n) {
     for (node_view v = graph_view(g, n); v.op == NODE_STOP; v = graph_view(g, n))
         n = v.child[0];
     return n;
+}
+
+bool schedule_is_new(node_map *met, node n) {
+    size_t before = met->count;
+    node_map_enter(met, n);
+    return met->count > before;
 }
 
 bool schedule_is_leaf(node_op op) {
@@ -85,19 +92,25 @@ step *schedule_add_step(scheduler *c) {
     return t;
 }
 
+/* Which nodes depend on the state of a scan before its step. */
+typedef struct dependence {
+    uint32_t *seen; /* node: `stamp` of the last scan that looked at it; one more: it depends on its state */
+    uint32_t label, stamp;
+} dependence;
+
 /* Marks which nodes belong to the body of which scan: those that depend on its state before the step. */
-static bool mark_inside(scheduler *c, node n, uint32_t label, uint8_t *seen) {
-    if (seen[n])
-        return seen[n] == 2;
-    seen[n]     = 1;
+static bool mark_inside(scheduler *c, node n, const dependence *q) {
+    if (q->seen[n] >= q->stamp)
+        return q->seen[n] > q->stamp;
+    q->seen[n]  = q->stamp;
     node_view v = graph_view(c->g, n);
-    bool dep    = v.op == NODE_PREVIOUS && v.scan_label == label;
+    bool dep    = v.op == NODE_PREVIOUS && v.scan_label == q->label;
     for (unsigned i = 0; i < v.child_count; i++)
-        dep |= mark_inside(c, v.child[i], label, seen);
+        dep |= mark_inside(c, v.child[i], q);
     if (dep) {
-        seen[n] = 2;
+        q->seen[n] = q->stamp + 1;
         if (!c->inside[n])
-            c->inside[n] = label;
+            c->inside[n] = q->label;
     }
     return dep;
 }
@@ -125,16 +138,17 @@ static uint8_t *reachable(const graph *g) {
 }
 
 static void mark_scans(scheduler *c, const uint8_t *mark, size_t count) {
-    uint8_t *seen = schedule_allocate(count + 1, 1);
+    dependence q = {.seen = schedule_allocate(count + 1, sizeof *q.seen), .stamp = 1};
     for (size_t n = 1; n <= count; n++) {
         node_view v = graph_view(c->g, (node)n);
         if (mark[n] && v.op == NODE_SCAN && v.scan_state == 0) {
-            memset(seen, 0, count + 1);
+            q.label = v.scan_label;
             for (unsigned i = v.child_count / 2; i < v.child_count; i++)
-                mark_inside(c, v.child[i], v.scan_label, seen);
+                mark_inside(c, v.child[i], &q);
+            q.stamp += 2;
         }
     }
-    free(seen);
+    free(q.seen);
 }
 
 /* Rough costs of computing an element, in vector instructions; a load is 1. */
@@ -253,13 +267,12 @@ typedef struct waiting {
     unsigned count;
 } waiting;
 
-static void require_below(scheduler *c, node n, uint8_t *seen, uint32_t scan, waiting *later) {
+static void require_below(scheduler *c, node n, node_map *seen, uint32_t scan, waiting *later) {
     node_view v = graph_view(c->g, n);
     for (unsigned i = 0; i < v.child_count; i++) {
         node child = schedule_strip(c->g, v.child[i]);
-        if (seen[child])
+        if (!schedule_is_new(seen, child))
             continue;
-        seen[child] = 1;
         if (!c->stored[child] || (scan && c->inside[child]))
             require_below(c, child, seen, scan, later);
         else if (!c->done[child] && later->count < 64 && without_loads(c, child))
@@ -272,10 +285,12 @@ static void require_below(scheduler *c, node n, uint8_t *seen, uint32_t scan, wa
 
 /* Schedules everything that computing n needs and is stored, but not n. What has no loads of its own comes last, in the
  * order in which n will walk. */
-static void require_children(scheduler *c, node n, uint8_t *seen, uint32_t scan) {
+static void require_children(scheduler *c, node n, uint32_t scan) {
     waiting later    = {.count = 0};
     axis_order outer = c->hint;
-    require_below(c, n, seen, scan, &later);
+    node_map seen    = {0};
+    require_below(c, n, &seen, scan, &later);
+    node_map_free(&seen);
     node_view v = graph_view(c->g, n);
     for (unsigned i = 0; i < later.count; i++) {
         c->hint = schedule_order(c, n, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
@@ -330,19 +345,13 @@ static void require_now(scheduler *c, node n) {
                 factor = schedule_strip(c->g, graph_view(c->g, factor).child[0]);
             require(c, factor);
         }
-        for (unsigned i = 0; i < 2; i++) { /* offsets may read integer tensors or stored index values */
-            size_t count  = graph_node_count(c->g);
-            uint8_t *seen = schedule_allocate(count + 1, 1);
+        for (unsigned i = 0; i < 2; i++) /* offsets may read integer tensors or stored index values */
             if (!c->stored[c->product[n]->factor[i]])
-                require_children(c, c->product[n]->factor[i], seen, 0);
-            free(seen);
-        }
+                require_children(c, c->product[n]->factor[i], 0);
         schedule_emit_product(c, n, NO_BUFFER);
         return;
     }
-    uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
-    require_children(c, n, seen, v.op == NODE_SCAN ? v.scan_label : 0);
-    free(seen);
+    require_children(c, n, v.op == NODE_SCAN ? v.scan_label : 0);
     if (v.op == NODE_SCAN)
         schedule_emit_scan(c, n);
     else
@@ -376,20 +385,15 @@ static void add_outputs(scheduler *c) {
         bool direct = c->stored[n] && !c->done[n] && v.free == axes && v.type == TYPE_FLOAT && v.op == NODE_REDUCE &&
                       !c->product[n] && !c->region_of[n];
         if (direct) {
-            uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
-            require_children(c, n, seen, 0);
-            free(seen);
+            require_children(c, n, 0);
             c->done[n] = 1;
             schedule_emit_nest(c, n, target);
             continue;
         }
-        if (c->stored[n]) {
+        if (c->stored[n])
             require(c, n);
-        } else {
-            uint8_t *seen = schedule_allocate(graph_node_count(c->g) + 1, 1);
-            require_children(c, n, seen, 0);
-            free(seen);
-        }
+        else
+            require_children(c, n, 0);
         schedule_emit_copy(c, n, target);
     }
 }

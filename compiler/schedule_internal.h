@@ -4,6 +4,7 @@
 #ifndef ATTNC_SCHEDULE_INTERNAL_H
 #define ATTNC_SCHEDULE_INTERNAL_H
 
+#include "node_map.h"
 #include "schedule.h"
 
 /* A sum recognised as a product of two matrices. */
@@ -63,6 +64,7 @@ typedef struct scheduler {
 
 void *schedule_allocate(size_t count, size_t size);
 node schedule_strip(const graph *g, node n); /* past STOPs */
+bool schedule_is_new(node_map *met, node n); /* enters it */
 bool schedule_is_leaf(node_op op);           /* cheap to repeat, no memory: constants and index values */
 void schedule_fit_nodes(scheduler *c);       /* after nodes were added */
 bool schedule_is_true(const graph *g, node domain);

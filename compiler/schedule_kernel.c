@@ -77,6 +77,7 @@ typedef struct kernel {
     const region *r;
     index_id row, stream;
     index_set grid;
+    index_set wide_shared, wide_all; /* indices that all wide nodes of the region have, and that some have */
     kernel_root root[MOST_ROOTS];
     unsigned root_count, passes;
     running running[MOST_ROOTS];
@@ -475,13 +476,23 @@ typedef struct check {
     index_set local; /* indices that wide values have and that are no roles */
 } check;
 
+static void note_wide(kernel *k, node n) {
+    k->wide_shared &= view(k, n).free;
+    k->wide_all |= view(k, n).free;
+}
+
+static void find_wide(kernel *k) {
+    k->wide_shared = ~(index_set)0;
+    k->wide_all    = 0;
+    size_t count   = graph_node_count(k->c->g);
+    for (node n = 1; n <= count; n++)
+        if (k->c->member[n] == k->r->component)
+            note_wide(k, n);
+}
+
 static void collect_wide(const kernel *k, index_set *shared, index_set *all) {
-    const scheduler *c = k->c;
-    for (node n = 1; n <= graph_node_count(c->g); n++)
-        if (c->member[n] == k->r->component) {
-            *shared &= view(k, n).free;
-            *all |= view(k, n).free;
-        }
+    *shared &= k->wide_shared;
+    *all |= k->wide_all;
 }
 
 /* Does a gather read, at another place than its own, what may be in a tile? Tiles hold one item of the grid and one
@@ -529,11 +540,8 @@ static bool tileable(check *q, node n) {
 }
 
 static void forget(kernel *k) {
-    free(k->needs);
-    free(k->known);
-    k->needs = NULL;
-    k->known = NULL;
-    k->room  = 0;
+    if (k->room)
+        memset(k->known, 0, k->room);
 }
 
 /* A reduction over an index that the grid could have is made in two: the kernel reduces over the others, and what it
@@ -637,7 +645,7 @@ static bool in_tiles(kernel *k, node n) {
 
 static void emit_tile(kernel *k, node n);
 
-static void emit_below(kernel *k, node n, uint8_t *met) {
+static void emit_below(kernel *k, node n, node_map *met) {
     scheduler *c = k->c;
     node child[3];
     node_view v    = view(k, n);
@@ -648,9 +656,8 @@ static void emit_below(kernel *k, node n, uint8_t *met) {
     for (unsigned i = 0; i < count; i++) {
         child[0] = product ? c->product[n]->factor[i] : view(k, n).child[i];
         node m   = schedule_strip(c->g, child[0]);
-        if (met[m])
+        if (!schedule_is_new(met, m))
             continue;
-        met[m] = 1;
         if (c->stored[m] && (in_tiles(k, m) || (product && c->s->buffer_of[m] == NO_BUFFER)))
             emit_tile(k, m);
         else if (c->s->buffer_of[m] == NO_BUFFER)
@@ -659,9 +666,9 @@ static void emit_below(kernel *k, node n, uint8_t *met) {
 }
 
 static void emit_children(kernel *k, node n) {
-    uint8_t *met = schedule_allocate(graph_node_count(k->c->g) + 1024, 1);
-    emit_below(k, n, met);
-    free(met);
+    node_map met = {0};
+    emit_below(k, n, &met);
+    node_map_free(&met);
 }
 
 /* The statements that put n into its tile, and before them those of what it reads. */
@@ -752,6 +759,7 @@ static uint32_t cost_of(counting *q, node n) {
         }
         if (c->stored[n]) {
             c->member[n] = k->r->component;
+            note_wide(k, n);
             cost         = 1;
         }
     }
@@ -809,12 +817,11 @@ static void emit_between(kernel *k, node n) {
 }
 
 /* Brings those that n reads to what they are after this tile. */
-static void emit_so_far(kernel *k, node n, uint8_t *met) {
+static void emit_so_far(kernel *k, node n, node_map *met) {
     scheduler *c = k->c;
     n            = schedule_strip(c->g, n);
-    if (met[n])
+    if (!schedule_is_new(met, n))
         return;
-    met[n]         = 1;
     bool own       = is_between(k, n);
     uint64_t needs = needs_of(k, n), pass = 0;
     for (unsigned i = 0; i < k->root_count; i++)
@@ -843,9 +850,9 @@ static void emit_running(kernel *k, running *r) {
     node moved  = graph_pointwise(g, NODE_EXP, graph_sub(g, usable(g, r->next), r->held), 0, 0);
     node factor = graph_select(g, same, one, graph_select(g, none, zero, moved));
     schedule_fit_nodes(c);
-    uint8_t *met = schedule_allocate(graph_node_count(g) + 1, 1);
-    emit_so_far(k, r->value, met);
-    free(met);
+    node_map met = {0};
+    emit_so_far(k, r->value, &met);
+    node_map_free(&met);
     schedule_emit_value(c, r->value, r->next_buffer);
     schedule_emit_value(c, factor, r->factor_buffer);
     schedule_emit_value(c, r->next, r->held_buffer);
@@ -1556,32 +1563,41 @@ static bool try_stream(kernel *k) {
 
 /* What is stored, and how, is another question in every kernel: elsewhere it stays as it was. */
 typedef struct decisions {
-    size_t count;
+    size_t room;  /* nodes that there was room for */
+    size_t count; /* of them those that there were */
     uint8_t *stored;
     uint32_t *member;
     product **product;
 } decisions;
 
 static void *copy_of(const void *array, size_t bytes) {
-    return memcpy(schedule_allocate(bytes, 1), array, bytes);
+    return memcpy(enough(malloc(bytes)), array, bytes);
+}
+
+static product **copies_of(product *const *made, size_t count) {
+    product **copy = schedule_allocate(count, sizeof *copy);
+    for (size_t n = 0; n < count; n++)
+        copy[n] = made[n] ? copy_of(made[n], sizeof *made[n]) : NULL;
+    return copy;
 }
 
 static decisions remember(const scheduler *c) {
-    size_t n    = c->node_capacity;
-    decisions d = {n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
-                   schedule_allocate(n, sizeof(product *))};
-    for (size_t i = 0; i < n; i++)
-        d.product[i] = c->product[i] ? copy_of(c->product[i], sizeof *c->product[i]) : NULL;
-    return d;
+    size_t n = graph_node_count(c->g) + 1;
+    return (decisions){c->node_capacity, n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
+                       copies_of(c->product, n)};
 }
 
 static void recall(scheduler *c, decisions *d) {
-    for (size_t n = 0; n < c->node_capacity; n++) {
-        bool old     = n < d->count;
-        c->stored[n] = old ? d->stored[n] : c->stored[n] && c->done[n] && c->s->buffer_of[n] != NO_BUFFER;
-        c->member[n] = old ? d->member[n] : 0;
+    size_t all = graph_node_count(c->g) + 1;
+    memcpy(c->stored, d->stored, d->count);
+    memcpy(c->member, d->member, d->count * sizeof *d->member);
+    for (size_t n = 0; n < all; n++) {
         free(c->product[n]);
-        c->product[n] = old ? d->product[n] : NULL;
+        c->product[n] = n < d->count ? d->product[n] : NULL;
+    }
+    for (size_t n = d->count; n < all; n++) {
+        c->stored[n] = n >= d->room && c->stored[n] && c->done[n] && c->s->buffer_of[n] != NO_BUFFER;
+        c->member[n] = 0;
     }
     free(d->stored);
     free(d->member);
@@ -1592,6 +1608,7 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
     kernel *k        = schedule_allocate(1, sizeof *k);
     decisions before = remember(c);
     *k               = (kernel){.c = c, .r = r, .row = r->row};
+    find_wide(k);
     bool made        = false;
     for (unsigned i = 0; i < graph_index_count(c->g) && !made && !c->options->unstreamed; i++) {
         k->stream = (index_id)i;
@@ -1607,7 +1624,8 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
         memset(c->block, 0, sizeof c->block);
     }
     recall(c, &before);
-    forget(k);
+    free(k->needs);
+    free(k->known);
     free(k->tile_of);
     free(k->emitted);
     free(k->held_now);
