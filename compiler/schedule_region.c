@@ -32,21 +32,43 @@ typedef struct levels {
     int near, far;
 } levels;
 
+/* What a node reads, past STOPs, and what else its levels follow from. */
+typedef struct reader {
+    node node;
+    node_op op;
+    index_set free;
+    index_set bound; /* REDUCE: the indices that it reduces over */
+    index_set runs;  /* SCAN, TOPK: the index that it runs over */
+    index_set moved; /* GATHER: the indices that its body has at other values */
+    uint32_t first;  /* child of the finder */
+    uint32_t count;
+} reader;
+
 typedef struct finder {
     scheduler *c;
     size_t count;
-    double planned[GRAPH_INDICES]; /* extents to plan for */
-    double largest;                /* elements of the largest input */
+    /* all that the outputs need, after what it reads; */
+    reader *reader;
+    size_t reader_count;
+    node *child;
+    size_t child_count, child_room;
+    node *wide;                     /* the wide nodes, those of a component together, by handle */
+    size_t wide_count, first, last; /* of the component that is looked at */
+    double planned[GRAPH_INDICES];  /* extents to plan for */
+    double largest;                 /* elements of the largest input */
     double *seen; /* node: elements of the largest thing that whoever reads it reads; 0: not known yet */
     uint8_t *known;
-    uint32_t *parent; /* node: union of wide nodes */
-    node *reads;      /* node: a wide node that it reads; NODE_NONE: none */
+    uint32_t *parent;        /* node: union of wide nodes */
+    node *reads;             /* node: a wide node that it reads; NODE_NONE: none */
+    bool compared, compares; /* is it known, do numbers that are compared depend on something wide */
     /* one component, one row */
     uint32_t component;
     index_id row;
     levels *level;
     uint8_t *visited;
-    uint8_t *root;       /* node: it reads wide nodes, and is narrow */
+    uint8_t *root; /* node: it reads wide nodes, and is narrow */
+    node *roots;   /* all those, by handle */
+    size_t root_count;
     const uint8_t *only; /* node: it is among the results looked for; all others are complete. NULL: all are */
 } finder;
 
@@ -143,23 +165,49 @@ static double seen_through(finder *f, node n) {
     return f->seen[n] = below;
 }
 
+/* The different sets of indices that narrow nodes with loads have. */
+typedef struct narrow_sets {
+    index_set *set;
+    size_t count, room;
+} narrow_sets;
+
+static void add_set(narrow_sets *n, index_set set) {
+    for (size_t i = 0; i < n->count; i++)
+        if (n->set[i] == set)
+            return;
+    if (n->count == n->room) {
+        size_t more = n->room ? 2 * n->room : 64;
+        n->set      = enough_grown(n->set, n->room, more, sizeof *n->set);
+        n->room     = more;
+    }
+    n->set[n->count++] = set;
+}
+
+static narrow_sets find_narrow_sets(const finder *f) {
+    const scheduler *c = f->c;
+    narrow_sets narrow = {0};
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->known[n] && f->seen[n] > 0 && c->stored[n] && !c->member[n] && !c->inside[n])
+            add_set(&narrow, graph_view(c->g, (node)n).free);
+    return narrow;
+}
+
 /* What is computed from positions and random numbers alone is wide where everything else that has some of its indices
  * has far fewer elements of them. */
 static void find_loadless(finder *f) {
-    scheduler *c = f->c;
+    scheduler *c       = f->c;
+    narrow_sets narrow = find_narrow_sets(f);
     for (size_t n = 1; n <= f->count; n++) {
         node_view v = graph_view(c->g, (node)n);
         if (!f->known[n] || f->seen[n] > 0 || !may_be_wide(c, (node)n) || !(v.free & (v.free - 1)))
             continue;
         double most = 0;
-        for (size_t m = 1; m <= f->count; m++) {
-            bool narrow = f->known[m] && f->seen[m] > 0 && c->stored[m] && !c->member[m] && !c->inside[m];
-            if (narrow)
-                most = fmax(most, planned_space(f, graph_view(c->g, (node)m).free & v.free));
-        }
+        for (size_t i = 0; i < narrow.count; i++)
+            most = fmax(most, planned_space(f, narrow.set[i] & v.free));
         if (planned_space(f, v.free) >= ratio(f) * fmax(most, 1))
             c->member[n] = (uint32_t)n;
     }
+    free(narrow.set);
 }
 
 /* Components */
@@ -238,22 +286,92 @@ static void find_components(finder *f) {
     free(r.stamps);
 }
 
+typedef struct wide_node {
+    uint32_t component;
+    node node;
+} wide_node;
+
+static int by_component(const void *a, const void *b) {
+    const wide_node *x = a, *y = b;
+    if (x->component != y->component)
+        return x->component < y->component ? -1 : 1;
+    return (x->node > y->node) - (x->node < y->node);
+}
+
+static void list_wide(finder *f) {
+    size_t count    = 0;
+    wide_node *list = schedule_allocate(f->count, sizeof *list);
+    for (size_t n = 1; n <= f->count; n++)
+        if (f->c->member[n])
+            list[count++] = (wide_node){f->c->member[n], (node)n};
+    qsort(list, count, sizeof *list, by_component);
+    f->wide       = schedule_allocate(count, sizeof *f->wide);
+    f->wide_count = count;
+    for (size_t i = 0; i < count; i++)
+        f->wide[i] = list[i].node;
+    free(list);
+}
+
+/* What everything reads */
+
+static void add_child(finder *f, node n) {
+    if (f->child_count == f->child_room) {
+        size_t more   = f->child_room ? 2 * f->child_room : 1024;
+        f->child      = enough_grown(f->child, f->child_room, more, sizeof *f->child);
+        f->child_room = more;
+    }
+    f->child[f->child_count++] = n;
+}
+
+/* n after all that it reads. */
+static void add_reader(finder *f, node n) {
+    scheduler *c = f->c;
+    n            = schedule_strip(c->g, n);
+    if (f->visited[n])
+        return;
+    f->visited[n] = 1;
+    node child[MOST_CHILDREN];
+    node_view v = graph_view(c->g, n);
+    reader r    = {.node = n, .op = v.op, .free = v.free};
+    r.count     = v.op == NODE_PREVIOUS ? 0 : children_of(c, n, child, MOST_CHILDREN);
+    r.bound     = v.op == NODE_REDUCE ? v.vars : 0;
+    r.runs      = v.op == NODE_SCAN || v.op == NODE_TOPK ? bit(v.scan_index) : 0;
+    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
+        r.moved |= bit(v.substituted[i]);
+    for (uint32_t i = 0; i < r.count; i++)
+        add_reader(f, child[i]);
+    r.first = (uint32_t)f->child_count;
+    for (uint32_t i = 0; i < r.count; i++)
+        add_child(f, schedule_strip(c->g, child[i]));
+    f->reader[f->reader_count++] = r;
+}
+
+static void find_readers(finder *f) {
+    f->reader = schedule_allocate(f->count, sizeof *f->reader);
+    for (uint32_t i = 0; i < graph_output_count(f->c->g); i++)
+        add_reader(f, graph_output(f->c->g, i)->node);
+}
+
 /* Levels */
 
 static int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-static levels levels_of(finder *f, node n);
+static void add_root(finder *f, node n) {
+    f->root[n]                = 1;
+    f->roots[f->root_count++] = n;
+}
 
 /* Levels of a node whose children's are known: `across` are the children that it reads at other rows than its own. */
-static levels combine(finder *f, node n, node_view v, levels plain, int across) {
-    scheduler *c = f->c;
-    bool wide    = c->member[n] == f->component && f->component;
-    plain.near   = larger(plain.near, across);
-    plain.far    = larger(plain.far, across);
-    bool scans   = (v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == f->row;
-    if (wide && (scans || !(v.free & bit(f->row))))
+static levels combine(finder *f, const reader *r, levels plain, int across) {
+    scheduler *c  = f->c;
+    index_set row = bit(f->row);
+    node n        = r->node;
+    bool wide     = c->member[n] == f->component && f->component;
+    plain.near    = larger(plain.near, across);
+    plain.far     = larger(plain.far, across);
+    if (wide && ((r->runs & row) || !(r->free & row)))
         plain.near = NEVER; /* cannot be kept for blocks of this row */
     if (wide)
         return (levels){plain.near, NEVER};
@@ -264,8 +382,8 @@ static levels combine(finder *f, node n, node_view v, levels plain, int across) 
     if (f->reads[n] && f->component && c->member[f->reads[n]] != f->component) /* a region of theirs computes it */
         return (levels){plain.far, plain.far};
     if (plain.far == NEVER) {
-        f->root[n] = 1;
-        plain.far  = plain.near == NEVER ? NEVER : plain.near + 1;
+        add_root(f, n);
+        plain.far = plain.near == NEVER ? NEVER : plain.near + 1;
     }
     return plain;
 }
@@ -298,27 +416,23 @@ static bool scan_mixes_rows(finder *f, node_view scan) {
     return mixes;
 }
 
-static levels levels_now(finder *f, node n) {
+static levels levels_of(finder *f, const reader *r) {
     scheduler *c  = f->c;
-    node_view v   = graph_view(c->g, n);
     index_set row = bit(f->row);
+    node n        = r->node;
     if (f->only && !f->only[n] && c->stored[n] && !c->inside[n] && !c->member[n])
         return (levels){0, 0};
-    if (v.op == NODE_PREVIOUS) { /* of a scan that is kept for blocks of rows, only its own row */
-        node scan = graph_scan_node(c->g, v.scan_label, v.scan_state);
+    if (r->op == NODE_PREVIOUS) { /* of a scan that is kept for blocks of rows, only its own row */
+        node_view v = graph_view(c->g, n);
+        node scan   = graph_scan_node(c->g, v.scan_label, v.scan_state);
         return (levels){0, f->component && c->member[scan] == f->component ? NEVER : 0};
     }
-    node child[MOST_CHILDREN];
-    unsigned count = children_of(c, n, child, MOST_CHILDREN);
-    levels plain   = {0, 0};
-    bool over      = ((v.op == NODE_SCAN || v.op == NODE_TOPK) && v.scan_index == f->row);
-    over |= v.op == NODE_SCAN && scan_mixes_rows(f, v);
-    bool moved = false;
-    for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
-        moved |= v.substituted[i] == f->row;
-    int across = 0;
-    for (unsigned i = 0; i < count; i++) {
-        levels l = levels_of(f, child[i]);
+    levels plain = {0, 0};
+    int across   = 0;
+    bool over    = (r->runs & row) || (r->op == NODE_SCAN && scan_mixes_rows(f, graph_view(c->g, n)));
+    bool moved   = (r->moved & row) != 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        levels l = f->level[f->child[r->first + i]];
         if (over || (moved && i == 0)) {
             across = larger(across, l.far);
         } else {
@@ -326,44 +440,39 @@ static levels levels_now(finder *f, node n) {
             plain.far  = larger(plain.far, l.far);
         }
     }
-    if (v.op == NODE_REDUCE && (v.vars & row)) {
+    if (r->bound & row) {
         if (plain.far < NEVER) /* nothing wide in it: it waits until all is complete */
-            return combine(f, n, v, (levels){0, 0}, plain.far);
+            return combine(f, r, (levels){0, 0}, plain.far);
         bool kept = c->stored[n] && !c->inside[n] && !c->member[n] && plain.near < NEVER;
         if (!kept)
             return (levels){NEVER, NEVER};
-        f->root[n] = 1;
+        add_root(f, n);
         return (levels){plain.near + 1, plain.near + 1};
     }
-    return combine(f, n, v, plain, across);
+    return combine(f, r, plain, across);
 }
 
-static levels levels_of(finder *f, node n) {
-    n = schedule_strip(f->c->g, n);
-    if (f->visited[n])
-        return f->level[n];
-    f->visited[n]      = 1;
-    f->level[n]        = (levels){0, 0}; /* a state before a step, met inside its scan */
-    return f->level[n] = levels_now(f, n);
-}
-
-static void forget(finder *f, size_t count) {
-    memset(f->visited, 0, count + 1);
-    memset(f->root, 0, count + 1);
+static int by_handle(const void *a, const void *b) {
+    const node *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
 }
 
 /* Fills levels for everything the outputs need. False where something wide would have to be complete. */
 static bool find_levels(finder *f) {
     const graph *g = f->c->g;
     bool possible  = true;
-    forget(f, f->count);
+    while (f->root_count)
+        f->root[f->roots[--f->root_count]] = 0;
+    for (size_t i = 0; i < f->reader_count; i++)
+        f->level[f->reader[i].node] = levels_of(f, &f->reader[i]);
+    qsort(f->roots, f->root_count, sizeof *f->roots, by_handle);
     if (f->only) {
-        for (size_t n = 1; n <= f->count; n++)
-            possible &= !f->only[n] || levels_of(f, (node)n).far < NEVER;
+        for (size_t i = 0; i < f->root_count; i++)
+            possible &= f->level[f->roots[i]].far < NEVER;
         return possible;
     }
     for (uint32_t i = 0; i < graph_output_count(g); i++)
-        possible &= levels_of(f, graph_output(g, i)->node).far < NEVER;
+        possible &= f->level[schedule_strip(g, graph_output(g, i)->node)].far < NEVER;
     return possible;
 }
 
@@ -402,7 +511,7 @@ typedef struct placing {
     int level;
     double *space; /* elements of a row that wide nodes of this level have; NULL: not asked */
     double *work;
-    uint8_t *met;
+    node_map met;
 } placing;
 
 /* Puts the narrow nodes that n reads inside a region of `level` and that are not complete before it into the region
@@ -414,9 +523,8 @@ static void place_below(placing *p, node n) {
     unsigned count = children_of(c, n, child, MOST_CHILDREN);
     for (unsigned i = 0; i < count; i++) {
         node k = schedule_strip(c->g, child[i]);
-        if (p->met[k])
+        if (!schedule_is_new(&p->met, k))
             continue;
-        p->met[k] = 1;
         bool wide = c->member[k] == f->component;
         if (wide || !c->stored[k] || c->inside[k]) {
             if (wide && p->space)
@@ -431,9 +539,9 @@ static void place_below(placing *p, node n) {
         if (p->space || f->root[k] || f->level[k].far <= p->level || c->region_of[k])
             continue;
         add_inside(f, k, f->level[k].near);
-        placing own = {.f = f, .level = f->level[k].near, .met = schedule_allocate(f->count + 1, 1)};
+        placing own = {.f = f, .level = f->level[k].near};
         place_below(&own, k);
-        free(own.met);
+        node_map_free(&own.met);
     }
 }
 
@@ -443,12 +551,11 @@ static double shared_by(finder *f, int level, const uint8_t *without) {
     scheduler *c   = f->c;
     index_set grid = ~(index_set)0, walked = 0;
     bool apart = true;
-    for (size_t n = 1; n <= f->count; n++)
-        if (c->member[n] == f->component)
-            grid &= graph_view(c->g, (node)n).free;
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n] && !(without && without[n]) && root_level(f, (node)n) == level) {
-            node_view v = graph_view(c->g, (node)n);
+    for (size_t i = f->first; i < f->last; i++)
+        grid &= graph_view(c->g, f->wide[i]).free;
+    for (size_t i = 0; i < f->root_count; i++)
+        if (!(without && without[f->roots[i]]) && root_level(f, f->roots[i]) == level) {
+            node_view v = graph_view(c->g, f->roots[i]);
             grid &= v.free | (v.op == NODE_REDUCE ? v.vars : 0);
             walked |= (v.free & bit(f->row)) && v.op == NODE_REDUCE ? v.vars : 0;
             apart &= (v.free & bit(f->row)) != 0;
@@ -466,31 +573,28 @@ static double price(finder *f, const uint8_t *without, bool of_a_thread) {
     scheduler *c = f->c;
     double all   = 0;
     int highest  = 0;
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n] && !(without && without[n]))
-            highest = larger(highest, root_level(f, (node)n));
+    for (size_t i = 0; i < f->root_count; i++)
+        if (!(without && without[f->roots[i]]))
+            highest = larger(highest, root_level(f, f->roots[i]));
     for (int level = 0; level <= highest; level++) {
         double space = 0, work = 0;
-        placing p = {.f = f, .level = level, .space = &space, .work = &work, .met = schedule_allocate(f->count + 1, 1)};
-        for (size_t n = 1; n <= f->count; n++)
-            if (f->root[n] && !(without && without[n]) && root_level(f, (node)n) == level) {
-                node_view v = graph_view(c->g, (node)n);
-                place_below(&p, (node)n);
-                if (v.op == NODE_REDUCE && c->product[n]) /* multiplies where it adds up */
-                    work += planned_space(f, v.free | v.vars);
-                /* a result that grows from block to block is read and written with each */
-                if (!(v.free & bit(f->row)))
-                    work += planned_space(f, v.free) * fmax(f->planned[f->row] / PRICED_ROWS, 1);
-            }
-        free(p.met);
+        placing p = {.f = f, .level = level, .space = &space, .work = &work};
+        for (size_t i = 0; i < f->root_count; i++) {
+            node n = f->roots[i];
+            if ((without && without[n]) || root_level(f, n) != level)
+                continue;
+            node_view v = graph_view(c->g, n);
+            place_below(&p, n);
+            if (v.op == NODE_REDUCE && c->product[n]) /* multiplies where it adds up */
+                work += planned_space(f, v.free | v.vars);
+            /* a result that grows from block to block is read and written with each */
+            if (!(v.free & bit(f->row)))
+                work += planned_space(f, v.free) * fmax(f->planned[f->row] / PRICED_ROWS, 1);
+        }
+        node_map_free(&p.met);
         all += of_a_thread ? work / shared_by(f, level, without) : work;
     }
     return all;
-}
-
-static int by_handle(const void *a, const void *b) {
-    const node *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
 }
 
 static int64_t rows_of(finder *f, int level) {
@@ -499,11 +603,11 @@ static int64_t rows_of(finder *f, int level) {
     if (c->options->rows)
         return c->options->rows < extent ? c->options->rows : extent;
     double space = 0;
-    placing p    = {.f = f, .level = level, .space = &space, .met = schedule_allocate(f->count + 1, 1)};
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n] && root_level(f, (node)n) == level)
-            place_below(&p, (node)n);
-    free(p.met);
+    placing p    = {.f = f, .level = level, .space = &space};
+    for (size_t i = 0; i < f->root_count; i++)
+        if (root_level(f, f->roots[i]) == level)
+            place_below(&p, f->roots[i]);
+    node_map_free(&p.met);
     int64_t rows = (int64_t)(BLOCK_BYTES / (4 * fmax(space, 1)));
     rows         = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
     return rows < extent ? rows : extent;
@@ -512,18 +616,19 @@ static int64_t rows_of(finder *f, int level) {
 static void make_regions(finder *f, const uint8_t *without) {
     scheduler *c   = f->c;
     uint32_t first = c->region_count + 1;
-    uint8_t *met   = schedule_allocate(f->count + 1, 1);
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n] && !(without && without[n])) {
-            add_inside(f, (node)n, root_level(f, (node)n));
-            c->root[n] = 1;
-        }
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->root[n] && !(without && without[n])) {
-            memset(met, 0, f->count + 1);
-            place_below(&(placing){.f = f, .level = root_level(f, (node)n), .met = met}, (node)n);
-        }
-    free(met);
+    for (size_t i = 0; i < f->root_count; i++) {
+        if (without && without[f->roots[i]])
+            continue;
+        add_inside(f, f->roots[i], root_level(f, f->roots[i]));
+        c->root[f->roots[i]] = 1;
+    }
+    for (size_t i = 0; i < f->root_count; i++) {
+        if (without && without[f->roots[i]])
+            continue;
+        placing p = {.f = f, .level = root_level(f, f->roots[i])};
+        place_below(&p, f->roots[i]);
+        node_map_free(&p.met);
+    }
     for (uint32_t i = first; i <= c->region_count; i++) {
         region *r = &c->region[i];
         r->block  = rows_of(f, (int)r->level);
@@ -532,9 +637,8 @@ static void make_regions(finder *f, const uint8_t *without) {
 }
 
 static void keep_whole(finder *f) {
-    for (size_t n = 1; n <= f->count; n++)
-        if (f->c->member[n] == f->component)
-            f->c->member[n] = 0;
+    for (size_t i = f->first; i < f->last; i++)
+        f->c->member[f->wide[i]] = 0;
 }
 
 static bool may_be_row(const finder *f, index_set shared, index_id i) {
@@ -558,60 +662,56 @@ static double dearer_by_length(const finder *f, index_id row) {
 /* The results that grow from block to block of the row, as find_levels has just found them; false: all or none. */
 static bool find_growing(const finder *f, uint8_t *growing) {
     size_t with = 0, without = 0;
-    for (size_t n = 1; n <= f->count; n++) {
-        bool grows = f->root[n] && !(graph_view(f->c->g, (node)n).free & bit(f->row));
-        growing[n] = grows;
-        without += grows;
-        with += f->root[n] && !grows;
+    memset(growing, 0, f->count + 1);
+    for (size_t i = 0; i < f->root_count; i++) {
+        node n     = f->roots[i];
+        growing[n] = !(graph_view(f->c->g, n).free & bit(f->row));
+        without += growing[n];
+        with += !growing[n];
     }
     return with && without;
 }
 
 /* Finds the levels of the growing results along another row. */
 static bool find_other_levels(finder *f, index_id other, const uint8_t *growing) {
-    f->row       = other;
-    f->only      = growing;
-    bool found   = find_levels(f);
-    f->only      = NULL;
-    size_t roots = 0;
-    for (size_t n = 1; n <= f->count; n++) {
-        if (growing[n] && (!f->root[n] || !(graph_view(f->c->g, (node)n).free & bit(other))))
-            return false;
-        roots += f->root[n];
-    }
-    return found && roots > 0;
+    f->row     = other;
+    f->only    = growing;
+    bool found = find_levels(f);
+    f->only    = NULL;
+    for (size_t n = 1; n <= f->count && found; n++)
+        found = !growing[n] || (f->root[n] && (graph_view(f->c->g, (node)n).free & bit(other)));
+    return found;
 }
 
 /* Walks of two rows are for kernels, which have no order of positions to keep. */
 static bool in_order(const finder *f) {
-    for (size_t n = 1; n <= f->count; n++) {
-        node_op op = graph_view(f->c->g, (node)n).op;
-        if (f->c->member[n] == f->component && (op == NODE_SCAN || op == NODE_TOPK || f->c->inside[n]))
+    for (size_t i = f->first; i < f->last; i++) {
+        node_op op = graph_view(f->c->g, f->wide[i]).op;
+        if (op == NODE_SCAN || op == NODE_TOPK || f->c->inside[f->wide[i]])
             return true;
     }
     return false;
 }
 
-static bool reads_wide(finder *f, node n, uint8_t *met);
+static bool reads_wide(finder *f, node n, node_map *met);
 
 /* Does a comparison of numbers depend on something wide? Computed along another row, in a product of another shape, a
  * value may differ in its last bit, and would not be equal to the maximum that it is. */
 static bool compares(finder *f) {
     const graph *g = f->c->g;
-    uint8_t *met   = schedule_allocate(f->count + 1, 1);
-    bool found     = false;
-    for (size_t n = 1; n <= f->count && !found; n++) {
+    node_map met   = {0};
+    for (size_t n = 1; n <= f->count && !f->compared; n++) {
         node_view v = graph_view(g, (node)n);
         bool orders = v.op == NODE_LESS || v.op == NODE_LESS_EQUAL;
         if (!f->known[n] || (v.op != NODE_EQUAL && !orders) || graph_view(g, v.child[0]).type != TYPE_FLOAT)
             continue;
         if (orders && (graph_is_constant(g, v.child[0], NULL) || graph_is_constant(g, v.child[1], NULL)))
             continue;
-        memset(met, 0, f->count + 1);
-        found = reads_wide(f, v.child[0], met) || reads_wide(f, v.child[1], met);
+        f->compares |= reads_wide(f, v.child[0], &met) || reads_wide(f, v.child[1], &met);
     }
-    free(met);
-    return found;
+    node_map_free(&met);
+    f->compared = true;
+    return f->compares;
 }
 
 static choice cheaper(choice a, choice b) {
@@ -645,9 +745,8 @@ static void choose_row(finder *f) {
     scheduler *c     = f->c;
     index_set shared = ~(index_set)0;
     choice best      = {GRAPH_INDICES, GRAPH_INDICES, INFINITY};
-    for (size_t n = 1; n <= f->count; n++)
-        if (c->member[n] == f->component)
-            shared &= graph_view(c->g, (node)n).free;
+    for (size_t i = f->first; i < f->last; i++)
+        shared &= graph_view(c->g, f->wide[i]).free;
     for (unsigned i = 0; i < graph_index_count(c->g); i++) {
         f->row = (index_id)i;
         if (may_be_row(f, shared, f->row) && find_levels(f))
@@ -677,14 +776,13 @@ static void choose_row(finder *f) {
 }
 
 /* An output that is computed from wide nodes where it is written must be stored by a region. */
-static bool reads_wide(finder *f, node n, uint8_t *met) {
+static bool reads_wide(finder *f, node n, node_map *met) {
     scheduler *c = f->c;
     n            = schedule_strip(c->g, n);
     if (c->member[n])
         return true;
-    if (met[n] || (c->stored[n] && !c->inside[n]))
+    if ((c->stored[n] && !c->inside[n]) || !schedule_is_new(met, n))
         return false;
-    met[n] = 1;
     node child[MOST_CHILDREN];
     unsigned count = children_of(c, n, child, MOST_CHILDREN);
     for (unsigned i = 0; i < count; i++)
@@ -695,26 +793,24 @@ static bool reads_wide(finder *f, node n, uint8_t *met) {
 
 static void store_outputs(finder *f) {
     scheduler *c = f->c;
-    uint8_t *met = schedule_allocate(f->count + 1, 1);
     for (uint32_t i = 0; i < graph_output_count(c->g); i++) {
         node n       = schedule_strip(c->g, graph_output(c->g, i)->node);
+        node_map met = {0};
         c->member[n] = 0; /* it is wanted whole */
-        memset(met, 0, f->count + 1);
-        if (!c->stored[n] && reads_wide(f, n, met))
+        if (!c->stored[n] && reads_wide(f, n, &met))
             c->stored[n] = 1;
+        node_map_free(&met);
     }
-    free(met);
 }
 
-static void visit_below(const scheduler *c, uint32_t number, node n, uint8_t *met, void (*visit)(void *, node),
+static void visit_below(const scheduler *c, uint32_t number, node n, node_map *met, void (*visit)(void *, node),
                         void *context) {
     node child[MOST_CHILDREN];
     unsigned count = children_of(c, n, child, MOST_CHILDREN);
     for (unsigned i = 0; i < count; i++) {
         node k = schedule_strip(c->g, child[i]);
-        if (met[k])
+        if (!schedule_is_new(met, k))
             continue;
-        met[k] = 1;
         bool within =
             c->member[k] ? number && c->member[k] == c->region[number].component : !c->stored[k] || c->inside[k];
         if (within)
@@ -725,9 +821,9 @@ static void visit_below(const scheduler *c, uint32_t number, node n, uint8_t *me
 }
 
 void schedule_visit_outside(const scheduler *c, uint32_t number, node n, void (*visit)(void *, node), void *context) {
-    uint8_t *met = schedule_allocate(c->node_capacity, 1);
-    visit_below(c, number, n, met, visit, context);
-    free(met);
+    node_map met = {0};
+    visit_below(c, number, n, &met, visit, context);
+    node_map_free(&met);
 }
 
 /* Regions that wait for each other */
@@ -753,9 +849,7 @@ static void look_at_node(void *context, node n) {
     if (q->node_state[n])
         return;
     q->node_state[n] = 1;
-    uint8_t *met     = schedule_allocate(c->node_capacity, 1);
-    visit_below(c, 0, n, met, look_at_node, q);
-    free(met);
+    schedule_visit_outside(c, 0, n, look_at_node, q);
 }
 
 static void look_at_region(cycles *q, uint32_t number) {
@@ -825,17 +919,21 @@ void schedule_find_regions(scheduler *c) {
     f.level   = schedule_allocate(f.count + 1, sizeof *f.level);
     f.visited = schedule_allocate(f.count + 1, 1);
     f.root    = schedule_allocate(f.count + 1, 1);
+    f.roots   = schedule_allocate(f.count + 1, sizeof *f.roots);
     for (uint32_t i = 0; i < graph_output_count(c->g); i++)
         seen_through(&f, graph_output(c->g, i)->node);
     find_loadless(&f);
     store_outputs(&f);
     join_states(&f);
     find_components(&f);
-    for (size_t n = 1; n <= f.count; n++)
-        if (c->member[n] == n) {
-            f.component = (uint32_t)n;
-            choose_row(&f);
-        }
+    find_readers(&f);
+    list_wide(&f);
+    for (f.first = 0; f.first < f.wide_count; f.first = f.last) {
+        f.component = c->member[f.wide[f.first]];
+        for (f.last = f.first; f.last < f.wide_count && c->member[f.wide[f.last]] == f.component;)
+            f.last++;
+        choose_row(&f);
+    }
     take_cycles_apart(c);
     free(f.seen);
     free(f.known);
@@ -844,6 +942,10 @@ void schedule_find_regions(scheduler *c) {
     free(f.level);
     free(f.visited);
     free(f.root);
+    free(f.roots);
+    free(f.reader);
+    free(f.child);
+    free(f.wide);
 }
 
 /* The steps of a region */
