@@ -472,7 +472,7 @@ static void choose_passes(kernel *k) {
 
 typedef struct check {
     kernel *k;
-    uint8_t *met;
+    node_map met;
     index_set local; /* indices that wide values have and that are no roles */
 } check;
 
@@ -514,9 +514,8 @@ static bool tileable(check *q, node n) {
     kernel *k    = q->k;
     scheduler *c = k->c;
     n            = schedule_strip(c->g, n);
-    if (q->met[n])
+    if (!schedule_is_new(&q->met, n))
         return true;
-    q->met[n]     = 1;
     node_view v   = view(k, n);
     bool wide     = c->member[n] != 0;
     bool own      = is_own(c, k->r, n);
@@ -590,13 +589,13 @@ static bool possible(kernel *k) {
             return false;
         k->grid &= r->view.free;
     }
-    check q = {.k = k, .met = schedule_allocate(graph_node_count(c->g) + 1, 1)};
+    check q = {.k = k};
     bool ok = true;
     for (unsigned i = 0; i < k->root_count && ok; i++)
         ok = tileable(&q, k->root[i].reduce);
     for (uint32_t i = 0; i < k->r->inside_count && ok; i++)
         ok = tileable(&q, k->r->inside[i]);
-    free(q.met);
+    node_map_free(&q.met);
     /* what has no role is complete in every tile */
     int64_t local = graph_space(c->g, all & ~k->grid & ~two);
     return ok && local * 64 * 64 <= 16 * (int64_t)TILE_ELEMENTS;
@@ -760,7 +759,7 @@ static uint32_t cost_of(counting *q, node n) {
         if (c->stored[n]) {
             c->member[n] = k->r->component;
             note_wide(k, n);
-            cost         = 1;
+            cost = 1;
         }
     }
     return q->cost[n] = cost < 1 << 20 ? cost : 1 << 20;
@@ -1368,7 +1367,7 @@ static void emit_stream(kernel *k, unsigned pass) {
 
 static void keep_places(kernel *k, step *t) {
     scheduler *c = k->c;
-    t->local     = schedule_allocate(graph_node_count(c->g) + 1, sizeof *t->local);
+    t->local     = enough(malloc((graph_node_count(c->g) + 1) * sizeof *t->local));
     for (size_t n = 1; n < k->tile_room; n++)
         if (k->tile_of[n]) {
             t->local[t->local_count++] = (placement){(node)n, k->tile_of[n]};
@@ -1378,6 +1377,7 @@ static void keep_places(kernel *k, step *t) {
     for (node n = 1; n <= graph_node_count(c->g) && n < c->node_capacity; n++)
         if (c->stored[n] && !c->done[n] && c->s->buffer_of[n] == NO_BUFFER && (n >= k->tile_room || !k->tile_of[n]))
             t->local[t->local_count++] = (placement){n, NO_BUFFER};
+    t->local = enough(realloc(t->local, (t->local_count + 1) * sizeof *t->local));
 }
 
 /* Reduces what the items of the grid left. */
@@ -1581,9 +1581,9 @@ static product **copies_of(product *const *made, size_t count) {
     return copy;
 }
 
-static decisions remember(const scheduler *c) {
-    size_t n = graph_node_count(c->g) + 1;
-    return (decisions){c->node_capacity, n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
+static decisions remember(const scheduler *c, size_t room) {
+    size_t n = graph_node_count(c->g) + 1 < room ? graph_node_count(c->g) + 1 : room;
+    return (decisions){room, n, copy_of(c->stored, n), copy_of(c->member, n * sizeof *c->member),
                        copies_of(c->product, n)};
 }
 
@@ -1605,11 +1605,11 @@ static void recall(scheduler *c, decisions *d) {
 }
 
 bool schedule_make_kernel(scheduler *c, const region *r) {
-    kernel *k        = schedule_allocate(1, sizeof *k);
-    decisions before = remember(c);
-    *k               = (kernel){.c = c, .r = r, .row = r->row};
+    kernel *k   = schedule_allocate(1, sizeof *k);
+    size_t room = c->node_capacity;
+    *k          = (kernel){.c = c, .r = r, .row = r->row};
     find_wide(k);
-    bool made        = false;
+    bool made = false;
     for (unsigned i = 0; i < graph_index_count(c->g) && !made && !c->options->unstreamed; i++) {
         k->stream = (index_id)i;
         if (k->stream == r->row)
@@ -1618,12 +1618,13 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
         forget(k);
         made = find_roots(k) && try_stream(k);
     }
-    if (made) {
+    if (made) { /* until here nothing was decided */
+        decisions before = remember(c, room);
         choose_blocks(k);
         write_kernel(k);
         memset(c->block, 0, sizeof c->block);
+        recall(c, &before);
     }
-    recall(c, &before);
     free(k->needs);
     free(k->known);
     free(k->tile_of);

@@ -2,6 +2,7 @@
  * (when its innermost loop is one it binds) or a row of results in memory (when walking along a result's axis is
  * what walks through memory); a sum whose domain says `index == expression` is scattered; a scan keeps its state in
  * the buffer of its result. */
+#include "enough.h"
 #include "schedule_internal.h"
 
 #include <stdlib.h>
@@ -251,18 +252,17 @@ axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
 /* What the steps of a scan are made of. */
 typedef struct inside {
     uint32_t label;
-    uint8_t *seen;
+    node_map seen;
     node *list; /* the nodes that a step stores, in the order in which they need each other */
-    unsigned count;
+    unsigned count, room;
     index_set mixed; /* indices along which a step reads more than one element */
     index_set all;   /* indices that everything stored has */
 } inside;
 
 static void visit_inside(const scheduler *c, node n, inside *in) {
     n = schedule_strip(c->g, n);
-    if (in->seen[n] || !c->inside[n])
+    if (!c->inside[n] || !schedule_is_new(&in->seen, n))
         return;
-    in->seen[n] = 1;
     node_view v = graph_view(c->g, n);
     if (v.op == NODE_REDUCE)
         in->mixed |= v.vars;
@@ -278,6 +278,11 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
         visit_inside(c, v.child[i], in);
     if (c->stored[n] && c->inside[n] == in->label) {
         in->all &= v.free;
+        if (in->count == in->room) {
+            unsigned more = in->room ? 2 * in->room : 16;
+            in->list      = enough_grown(in->list, in->room, more, sizeof *in->list);
+            in->room      = more;
+        }
         in->list[in->count++] = n;
     }
 }
@@ -396,10 +401,7 @@ static node largest_state(const scheduler *c, node_view v) {
 static nest scan_nest(scheduler *c, node n) {
     node_view v     = graph_view(c->g, n);
     unsigned states = v.child_count / 2;
-    size_t count    = graph_node_count(c->g) + 1;
     inside in       = {.label = v.scan_label, .all = ~(index_set)0};
-    in.seen         = schedule_allocate(count, 1);
-    in.list         = schedule_allocate(count, sizeof *in.list);
     store_bodies(c, v.scan_label);
     for (unsigned k = 0; k < states; k++) {
         visit_inside(c, body_of(c, v.scan_label, k), &in);
@@ -427,7 +429,7 @@ static nest scan_nest(scheduler *c, node n) {
     scan->body      = step_of(c, &in, part);
     c->fixed        = before;
     c->stepping     = before_stepping;
-    free(in.seen);
+    node_map_free(&in.seen);
     free(in.list);
     free(part);
     axis_order outer = in_id_order(c, apart);

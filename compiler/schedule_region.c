@@ -388,16 +388,15 @@ static levels combine(finder *f, const reader *r, levels plain, int across) {
     return plain;
 }
 
-/* Do the steps of a scan read its states at other rows than their own? `met`: bit 0 a node, bit 1 a node at other rows.
- */
-static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, uint8_t *met) {
+/* Do the steps of a scan read its states at other rows than their own? `met`: the nodes met at their own rows, and
+ * those met at others. */
+static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, node_map met[2]) {
     scheduler *c = f->c;
     node_view v  = graph_view(c->g, n);
     if (v.op == NODE_PREVIOUS && v.scan_label == label)
         return moved;
-    if (met[n] & (moved ? 2 : 1) || c->inside[n] == 0)
+    if (c->inside[n] == 0 || !schedule_is_new(&met[moved], n))
         return false;
-    met[n] |= moved ? 2 : 1;
     bool here = v.op == NODE_REDUCE && (v.vars & bit(f->row));
     for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
         here |= v.substituted[i] == f->row;
@@ -408,11 +407,12 @@ static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, uint8_t *m
 }
 
 static bool scan_mixes_rows(finder *f, node_view scan) {
-    uint8_t *met = schedule_allocate(f->count + 1, 1);
-    bool mixes   = false;
+    node_map met[2] = {{0}, {0}};
+    bool mixes      = false;
     for (unsigned i = scan.child_count / 2; i < scan.child_count && !mixes; i++)
         mixes = mixes_rows(f, scan.child[i], scan.scan_label, false, met);
-    free(met);
+    node_map_free(&met[0]);
+    node_map_free(&met[1]);
     return mixes;
 }
 
@@ -968,10 +968,11 @@ void schedule_open_region(scheduler *c, const region *r) {
 
 /* Wide nodes, and what the steps of a scan keep, have their buffers in here only. */
 void schedule_close_region(scheduler *c) {
-    step *t   = &c->s->step[c->open_step];
-    t->inside = c->s->step_count - c->open_step - 1;
-    t->local  = schedule_allocate(graph_node_count(c->g) + 1, sizeof *t->local);
-    for (node n = 1; n <= graph_node_count(c->g); n++) {
+    step *t      = &c->s->step[c->open_step];
+    size_t count = graph_node_count(c->g);
+    t->inside    = c->s->step_count - c->open_step - 1;
+    t->local     = enough(malloc((count + 1) * sizeof *t->local));
+    for (node n = 1; n <= count; n++) {
         uint32_t number = c->s->buffer_of[n];
         if (number == NO_BUFFER || number < c->open_buffers)
             continue;
@@ -984,6 +985,7 @@ void schedule_close_region(scheduler *c) {
         c->s->buffer_of[n]         = NO_BUFFER;
         c->done[n]                 = 0;
     }
+    t->local  = enough(realloc(t->local, (t->local_count + 1) * sizeof *t->local));
     c->open   = NULL;
     c->ranged = (axis_order){0};
 }
