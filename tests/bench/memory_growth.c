@@ -1,55 +1,65 @@
-/* What a mechanism takes in memory and time as time grows, forward and backward:
+/* What a mechanism takes in memory and work as time grows, forward and backward:
  *
- *     memory_growth [--from=T] [--upto=T] [--size NAME=X]... SPEC[:VARIANT]...
+ *     memory_growth [--from=T] [--upto=T] [--times=N] [--limit=SECONDS] [--size NAME=X]... SPEC[:VARIANT]...
  *
- * One sequence and, where the spec has sizes B, H, G or J, one head, of width at most 64 (D); T = 1024, 2048, … 65536.
- * Each line is a process of its own: bytes of the workspace, of the tensors that the run is given and returns, of the
- * memory that the run took at most (tensors and workspace as they were touched), seconds, and each over the line
- * before. A length for which the machine has not enough memory is not run. Last, for each: is memory linear, which is
- * to say, does the workspace at the longest length grow no faster than the tensors (which grow by 2, or by 4 where they
- * are over pairs of positions), rounding aside. */
+ * One sequence and, where the spec has sizes B, H, G or J, one head, of width at most 64 (D); T = 1024, 2048, … 65536,
+ * or each N times the one before. Each line is a process of its own. The plan is what is known before the first step:
+ * the tensors that a run is given and returns, the workspace, and the tiles of each thread. Measured is by how much
+ * the process grew, from when its code was ready until the run had ended: the peak, tensors included. Operations are
+ * those of the schedule, counted block by block (schedule_cost.h). Then how many times what they were in the line
+ * before. A length for which the machine has not enough memory, or that takes longer than the limit, is not run.
+ *
+ * Last, a Markdown table, a line for each variant. Memory is linear where neither plan nor measurement grows faster
+ * than time and the tensors do (which are sometimes over pairs of positions), rounding aside. */
 #include "compile.h"
 #include "enough.h"
 #include "fused/mechanism.h"
 #include "initialise.h"
 #include "machine.h"
+#include "peak.h"
+#include "schedule_cost.h"
 
+#include <dnnl.h>
 #include <math.h>
 #include <omp.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FROM = 1024, UPTO = 65536, MOST_WISHES = 32, SHORT_RUN = 5 };
-static const double LINEAR = 2.1;
+enum { FROM = 1024, UPTO = 65536, TIMES = 2, MOST_WISHES = 32, MOST_LENGTHS = 32, SHORT_RUN = 5 };
+static const double ROUNDING = 1.05, MEGABYTE = 1e6;
 
-typedef enum outcome { RAN, TOO_LARGE, NOT_ELABORATED, NOT_COMPILED, DIED } outcome;
+typedef enum outcome { RAN, TOO_LARGE, TOO_LONG, NOT_ELABORATED, NOT_COMPILED, DIED } outcome;
+static const char *const WHY_NOT[] = {"",
+                                      "more memory than there is",
+                                      "longer than the limit",
+                                      "it does not elaborate",
+                                      "it does not compile",
+                                      "the run ended badly"};
 
 typedef struct measurement {
     outcome outcome;
-    double workspace, tensors, taken, seconds;
+    double tensors, workspace, tiles, taken; /* bytes; of tiles: all threads' */
+    double operations, seconds;
 } measurement;
 
-/* Bytes that a file of /proc says in kB behind `key`; 0 where it does not. */
-static double said_by(const char *path, const char *key) {
-    char line[256];
-    double bytes = 0;
-    FILE *f      = fopen(path, "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, key, strlen(key)) == 0)
-            bytes = 1024 * strtod(line + strlen(key), NULL);
-    if (f)
-        fclose(f);
-    return bytes;
+typedef struct lengths {
+    int64_t from, upto, times;
+    unsigned limit; /* seconds; 0: none */
+} lengths;
+
+typedef struct growth {
+    char *name;
+    int64_t time[MOST_LENGTHS];
+    measurement at[MOST_LENGTHS];
+    unsigned count; /* of lengths, of which the last may not have run */
+} growth;
+
+static double planned(const measurement *m) {
+    return m->tensors + m->workspace + m->tiles;
 }
 
-/* From now on the peak is of what follows. */
-static void forget_peak(void) {
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-    if (!f)
-        return;
-    fputs("5", f);
-    fclose(f);
-}
+/* Measuring, in a process of its own, which ends */
 
 static void *tensor_memory(const tensor *t) {
     float *memory = enough(malloc((size_t)t->elements * sizeof *memory));
@@ -61,6 +71,17 @@ static void *tensor_memory(const tensor *t) {
             memory[k] = (float)value;
     }
     return memory;
+}
+
+/* The matrix library and the threads take memory once, however long time is; it is not the run's. */
+static void wake_libraries(void) {
+    enum { SIDE = 64 };
+#pragma omp parallel
+    {
+        float *m = enough(calloc((size_t)3 * SIDE * SIDE, sizeof *m));
+        dnnl_sgemm('N', 'N', SIDE, SIDE, SIDE, 1, m, SIDE, m + SIDE * SIDE, SIDE, 0, m + 2 * SIDE * SIDE, SIDE);
+        free(m);
+    }
 }
 
 /* The second run, where the first is short: it allocates. */
@@ -75,110 +96,157 @@ static double time_runs(compiled *code, const void *const *in, void *const *out)
     return seconds;
 }
 
-/* In a process of its own, which ends. */
+static void measure_run(measurement *m, const graph *g, compiled *code) {
+    const void **in = enough(calloc(graph_tensor_count(g) + 1, sizeof *in));
+    void **out      = enough(calloc(graph_output_count(g) + 1, sizeof *out));
+    wake_libraries();
+    double before = peak_begin();
+    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
+        in[i] = tensor_memory(graph_tensor(g, i));
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        out[i] = enough(malloc((size_t)graph_output(g, i)->elements * sizeof(float)));
+    m->seconds = time_runs(code, in, out);
+    m->taken   = peak_end() - before;
+    m->outcome = RAN;
+}
+
 static measurement measure_here(const spec *s, const elaboration *how, const wished_sizes *sizes) {
     char error[512];
     measurement m = {.outcome = NOT_ELABORATED};
     graph *g      = mechanism_graph(s, how, sizes);
     if (!g)
         return m;
-    m.tensors      = interface_bytes(g);
-    compiled *code = compile_graph(g, &(compile_options){0}, error, sizeof error);
+    schedule *p      = schedule_graph(g, NULL);
+    schedule_cost *c = schedule_cost_of(p);
+    m.tensors        = interface_bytes(g);
+    m.workspace      = (double)p->workspace;
+    m.tiles          = (double)c->total.tiles * omp_get_max_threads();
+    m.operations     = (double)c->total.matrix + (double)c->total.exponential + (double)c->total.other;
+    schedule_cost_free(c);
+    m.outcome = TOO_LARGE;
+    if (planned(&m) > 0.9 * peak_said_by("/proc/meminfo", "MemAvailable:"))
+        return m;
+    compiled *code = compile_schedule(p, &(compile_options){0}, error, sizeof error);
     m.outcome      = NOT_COMPILED;
-    if (!code) {
+    schedule_free(p);
+    if (code)
+        measure_run(&m, g, code);
+    else
         fprintf(stderr, "memory_growth: %s\n", error);
-        return m;
-    }
-    m.workspace = (double)compiled_workspace_bytes(code);
-    m.outcome   = TOO_LARGE;
-    if (m.workspace + m.tensors > 0.9 * said_by("/proc/meminfo", "MemAvailable:"))
-        return m;
-    double before = said_by("/proc/self/status", "VmRSS:");
-    forget_peak();
-    const void **in = enough(calloc(graph_tensor_count(g) + 1, sizeof *in));
-    void **out      = enough(calloc(graph_output_count(g) + 1, sizeof *out));
-    for (uint32_t i = 0; i < graph_tensor_count(g); i++)
-        in[i] = tensor_memory(graph_tensor(g, i));
-    for (uint32_t i = 0; i < graph_output_count(g); i++)
-        out[i] = enough(malloc((size_t)graph_output(g, i)->elements * sizeof(float)));
-    m.seconds = time_runs(code, in, out);
-    m.taken   = said_by("/proc/self/status", "VmHWM:") - before;
-    m.outcome = RAN;
     return m;
 }
 
-static measurement measure(const spec *s, const elaboration *how, const wished_sizes *sizes) {
+static measurement measure(const spec *s, const elaboration *how, const wished_sizes *sizes, unsigned limit) {
     measurement m = {.outcome = DIED};
-    int channel[2], status;
+    int channel[2], status = 0;
     if (pipe(channel) != 0)
         return m;
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
+        alarm(limit);
         m = measure_here(s, how, sizes);
         _exit(write(channel[1], &m, sizeof m) != sizeof m);
     }
     close(channel[1]);
     if (child < 0 || read(channel[0], &m, sizeof m) != sizeof m)
-        m.outcome = DIED;
+        m = (measurement){.outcome = DIED};
     close(channel[0]);
-    if (child > 0)
-        waitpid(child, &status, 0);
+    if (child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        m.outcome = TOO_LONG;
     return m;
 }
 
+/* What is printed while it runs */
+
 static void print_line(int64_t time, const measurement *m, const measurement *before) {
-    printf("%8lld  %9.1f  %7.1f  %8.1f  %9.3f", (long long)time, m->workspace * 1e-6, m->tensors * 1e-6,
-           m->taken * 1e-6, m->seconds);
-    if (before->tensors > 0)
-        printf("     %5.2f  %5.2f  %5.2f  %5.2f", m->workspace / before->workspace, m->tensors / before->tensors,
-               m->taken / before->taken, m->seconds / before->seconds);
+    printf("%8lld  %9.2f  %9.2f  %6.2f  %9.2f  %9.2f  %+6.1f  %9.3f  %8.3f", (long long)time, m->tensors / MEGABYTE,
+           m->workspace / MEGABYTE, m->tiles / MEGABYTE, planned(m) / MEGABYTE, m->taken / MEGABYTE,
+           100 * (m->taken / planned(m) - 1), m->operations * 1e-9, m->seconds);
+    if (before)
+        printf("     %5.2f  %5.2f  %5.2f  %5.2f", planned(m) / planned(before), m->taken / before->taken,
+               m->operations / before->operations, m->seconds / before->seconds);
     putchar('\n');
     fflush(stdout);
 }
 
-static void print_summary(const char *name, const measurement *last, const measurement *before, int64_t time) {
-    if (!(before->tensors > 0)) {
-        printf("%s: too few lengths to tell\n", name);
-        return;
-    }
-    double growth  = last->workspace / before->workspace,
-           allowed = fmax(LINEAR, LINEAR / 2 * last->tensors / before->tensors);
-    bool linear    = growth <= allowed || last->workspace == 0;
-    printf(
-        "%s: memory is %s: up to T = %lld the workspace grows %.2f times where T doubles, the tensors %.2f times\n\n",
-        name, linear ? "linear" : "NOT linear", (long long)time, growth, last->tensors / before->tensors);
-}
-
-static void measure_variant(const spec *s, const char *variant, const wished_sizes *wishes, int64_t from,
-                            int64_t upto) {
-    static const char *const WHY[] = {"", "more memory than there is", "it does not elaborate", "it does not compile",
-                                      "the run ended badly"};
-    elaboration how                = {.variant = variant};
-    const char *name               = variant ? variant : spec_name(s);
-    measurement last = {0}, before = {0};
-    int64_t reached = 0;
-    printf("%s\n       T  workspace  tensors     taken    seconds     over the line before\n"
-           "                MB       MB        MB\n",
-           name);
-    for (int64_t time = from; time <= upto; time *= 2) {
+static growth measure_variant(const spec *s, const char *variant, const wished_sizes *wishes, const lengths *l) {
+    elaboration how = {.variant = variant};
+    growth grown    = {.name = enough(strdup(variant ? variant : spec_name(s)))};
+    printf("%s\n       T    tensors  workspace   tiles       plan   measured   above  operations  seconds     over the "
+           "line before: plan, measured,\n"
+           "                MB         MB      MB         MB         MB       %%         1e9               operations, "
+           "seconds\n",
+           grown.name);
+    for (int64_t time = l->from; time <= l->upto && grown.count < MOST_LENGTHS; time *= l->times) {
         wished_sizes sizes;
         wish_for(&sizes, s, &how, time, wishes);
-        measurement m = measure(s, &how, &sizes);
-        if (m.outcome != RAN) {
-            printf("%8lld  not run: %s", (long long)time, WHY[m.outcome]);
-            printf(m.outcome == TOO_LARGE ? " (%.1f GB)\n" : "\n", (m.workspace + m.tensors) * 1e-9);
+        unsigned k     = grown.count++;
+        grown.time[k]  = time;
+        measurement *m = &grown.at[k];
+        *m             = measure(s, &how, &sizes, l->limit);
+        if (m->outcome != RAN) {
+            printf("%8lld  not run: %s\n", (long long)time, WHY_NOT[m->outcome]);
             break;
         }
-        print_line(time, &m, &last);
-        before  = last;
-        last    = m;
-        reached = time;
+        print_line(time, m, k ? m - 1 : NULL);
     }
-    print_summary(name, &last, &before, reached);
+    putchar('\n');
+    fflush(stdout);
+    return grown;
 }
 
-static bool measure_spec(char *argument, const wished_sizes *wishes, int64_t from, int64_t upto) {
+/* The table */
+
+/* NULL: there are too few lengths to tell. */
+static const char *is_linear(const growth *grown) {
+    const char *linear = NULL;
+    for (unsigned k = 1; k < grown->count && grown->at[k].outcome == RAN; k++) {
+        const measurement *m = &grown->at[k], *before = m - 1;
+        double allowed =
+            ROUNDING * fmax((double)grown->time[k] / (double)grown->time[k - 1], m->tensors / before->tensors);
+        if (m->taken > allowed * before->taken || planned(m) > allowed * planned(before))
+            return "NO";
+        linear = m->tensors > 1.5 * (double)grown->time[k] / (double)grown->time[k - 1] * before->tensors
+                     ? "as its tensors, over pairs"
+                     : "yes";
+    }
+    return linear;
+}
+
+static void print_table(const growth *grown, size_t count, const lengths *l) {
+    printf("| peak, MB: planned, measured |");
+    unsigned columns = 0;
+    for (int64_t time = l->from; time <= l->upto && columns < MOST_LENGTHS; time *= l->times, columns++)
+        printf(" T = %lld |", (long long)time);
+    printf(" linear |\n|---|");
+    for (unsigned k = 0; k < columns; k++)
+        printf("--:|");
+    printf("---|\n");
+    for (size_t i = 0; i < count; i++) {
+        printf("| `%s` |", grown[i].name);
+        for (unsigned k = 0; k < columns; k++) {
+            const measurement *m = &grown[i].at[k];
+            if (k >= grown[i].count)
+                printf(" |");
+            else if (m->outcome != RAN)
+                printf(" %s |", WHY_NOT[m->outcome]);
+            else
+                printf(" %.2f, %.2f |", planned(m) / MEGABYTE, m->taken / MEGABYTE);
+        }
+        const char *linear = is_linear(&grown[i]);
+        printf(" %s |\n", linear ? linear : "too few lengths");
+    }
+}
+
+/* The command line */
+
+typedef struct results {
+    growth *of;
+    size_t count;
+} results;
+
+static bool measure_spec(results *all, char *argument, const wished_sizes *wishes, const lengths *l) {
     diagnostics d = {.stream = stderr};
     char *colon   = strrchr(argument, ':');
     if (colon)
@@ -189,23 +257,33 @@ static bool measure_spec(char *argument, const wished_sizes *wishes, int64_t fro
     size_t variants = spec_variant_count(s);
     for (size_t v = 0; v < variants || v == 0; v++) {
         const char *variant = v < variants ? spec_variant_name(s, v) : NULL;
-        if (!colon || (variant && strcmp(variant, colon + 1) == 0))
-            measure_variant(s, variant, wishes, from, upto);
+        if (colon && (!variant || strcmp(variant, colon + 1) != 0))
+            continue;
+        all->of               = enough(realloc(all->of, (all->count + 1) * sizeof *all->of));
+        all->of[all->count++] = measure_variant(s, variant, wishes, l);
     }
     spec_free(s);
     return true;
 }
 
+static bool read_number(const char *argument, const char *option, int64_t *number) {
+    size_t length = strlen(option);
+    if (strncmp(argument, option, length) != 0)
+        return false;
+    *number = strtoll(argument + length, NULL, 10);
+    return true;
+}
+
 int main(int argc, char **argv) {
     wished_sizes wishes = {5, {{"B", 1}, {"H", 1}, {"G", 1}, {"J", 1}, {"D", 64}}};
-    int64_t from = FROM, upto = UPTO;
-    int at = 1;
+    lengths l           = {FROM, UPTO, TIMES, 0};
+    int64_t limit       = 0;
+    int at              = 1;
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
         char *equals;
-        if (strncmp(argv[at], "--from=", 7) == 0) {
-            from = strtoll(argv[at] + 7, NULL, 10);
-        } else if (strncmp(argv[at], "--upto=", 7) == 0) {
-            upto = strtoll(argv[at] + 7, NULL, 10);
+        if (read_number(argv[at], "--from=", &l.from) || read_number(argv[at], "--upto=", &l.upto) ||
+            read_number(argv[at], "--times=", &l.times) || read_number(argv[at], "--limit=", &limit)) {
+            continue;
         } else if (strcmp(argv[at], "--size") == 0 && at + 1 < argc && (equals = strchr(argv[at + 1], '=')) &&
                    wishes.count < MOST_WISHES) {
             *equals = 0;
@@ -214,13 +292,21 @@ int main(int argc, char **argv) {
             at = argc;
         }
     }
-    if (at >= argc || from < 1) {
-        fprintf(stderr, "usage: memory_growth [--from=T] [--upto=T] [--size NAME=X]... SPEC[:VARIANT]...\n");
+    if (at >= argc || l.from < 1 || l.times < 2 || limit < 0) {
+        fprintf(stderr, "usage: memory_growth [--from=T] [--upto=T] [--times=N] [--limit=SECONDS] [--size NAME=X]... "
+                        "SPEC[:VARIANT]...\n");
         return 2;
     }
+    l.limit = (unsigned)limit;
     print_cpu();
-    bool ok = true;
+    printf("%d threads\n\n", omp_get_max_threads());
+    bool ok     = true;
+    results all = {0};
     for (; at < argc; at++)
-        ok &= measure_spec(argv[at], &wishes, from, upto);
+        ok &= measure_spec(&all, argv[at], &wishes, &l);
+    print_table(all.of, all.count, &l);
+    for (size_t i = 0; i < all.count; i++)
+        free(all.of[i].name);
+    free(all.of);
     return ok ? 0 : 1;
 }
