@@ -20,6 +20,11 @@ static inline double peak_said_by(const char *path, const char *key) {
     return bytes;
 }
 
+/* Bytes of memory that are not pages of programs and libraries: those come in as they are first used. */
+static inline double peak_without_files(const char *key) {
+    return peak_said_by("/proc/self/status", key) - peak_said_by("/proc/self/status", "RssFile:");
+}
+
 /* From now on the peak is of what follows. Returns what is in memory now; memory that has been freed is given back
  * first, for it would be used again without being seen. */
 static inline double peak_begin(void) {
@@ -29,12 +34,12 @@ static inline double peak_begin(void) {
         fputs("5", f);
         fclose(f);
     }
-    return peak_said_by("/proc/self/status", "VmRSS:");
+    return peak_without_files("VmRSS:");
 }
 
 /* The most that has been in memory since. */
 static inline double peak_end(void) {
-    return peak_said_by("/proc/self/status", "VmHWM:");
+    return peak_without_files("VmHWM:");
 }
 
 #endif
