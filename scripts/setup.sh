@@ -3,6 +3,7 @@
 
 packages="cmake make gcc flex bison pkg-config llvm-19-dev libdnnl-dev libcjson-dev libcmocka-dev gnuplot-nox graphviz python3-numpy"
 fuzz_packages="clang-19 libclang-rt-19-dev llvm-19" # for tests/fuzz only
+valgrind_packages="valgrind"                       # for tests/valgrind.sh only
 
 die() {
     echo "$0: $1" >&2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# All tests on a fresh machine: installs what is missing, builds, runs. --quick leaves out the sanitizer build and the
-# fuzzer.
+# All tests on a fresh machine: installs what is missing, builds, runs. --quick leaves out the sanitizer build, the
+# fuzzer and valgrind.
 # Closes with `N passed, N failed, N skipped`, counting cmocka's tests and the checks of the programs below.
 set -u
 cd "$(dirname "$0")/.." || exit 3
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 3
 quick=
 [ "${1:-}" = "--quick" ] && quick=yes
 # shellcheck disable=SC2086
-if [ -n "$quick" ]; then install_missing; else install_missing $fuzz_packages; fi
+if [ -n "$quick" ]; then install_missing; else install_missing $fuzz_packages $valgrind_packages; fi
 passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -60,6 +60,7 @@ if [ -z "$quick" ]; then
     for program in build/debug/test_*; do
         [ -x "$program" ] && [ -f "$program" ] && run "sanitizers: $(basename "$program")" env ASAN_OPTIONS=detect_leaks=1 ATTNC_RANDOM_COUNT=300 "$program"
     done
+    run "valgrind" bash tests/valgrind.sh
     run "fuzzing the front end" bash tests/fuzz/run.sh 60
 fi
 echo
