@@ -26,7 +26,9 @@ typedef struct region {
     double together, apart;
     index_id other; /* the other row; GRAPH_INDICES: one walk is cheaper */
     bool done;
-    bool split; /* it waits for another that waits for it */
+    bool split;          /* it waits for another that waits for it */
+    const char *refused; /* why it is no kernel of tiles; NULL: not asked */
+    node refused_by;
 } region;
 
 typedef struct scheduler {
@@ -114,11 +116,16 @@ void schedule_close_region(scheduler *c);
 /* The step made last stands before the open region's, outside its blocks. */
 void schedule_move_outside(scheduler *c);
 /* The same region as one kernel of tiles. False where it cannot be one: then nothing was made. */
-bool schedule_make_kernel(scheduler *c, const region *r);
+bool schedule_make_kernel(scheduler *c, region *r);
 /* Is the sum (or other reduction) n gathered from block to block of the open region? */
 bool schedule_gathers(const scheduler *c, node n);
 /* Calls `visit` for every stored node that computing n reads, past what region `number` keeps or computes. */
 void schedule_visit_outside(const scheduler *c, uint32_t number, node n, void (*visit)(void *, node), void *context);
+
+/* n as the schedule's text has it, not to any depth. */
+void schedule_print_value(schedule *s, node n, FILE *file);
+/* What choosing the walks of a region has cost, a line; nothing where there was no choice. */
+void schedule_note_walks(const scheduler *c, const region *r, FILE *file);
 
 void schedule_free_statements(statement *list);
 void schedule_place(schedule *s, bool share);

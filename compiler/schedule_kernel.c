@@ -60,7 +60,7 @@ typedef struct kernel_root {
     index_set apart;
     bool ended;
     bool added; /* no node of the graph: for the kernel itself */
-
+    node later; /* the part of its summand for which it had to wait for another pass; NODE_NONE: none */
 } kernel_root;
 
 /* A running value in the exponent, and what was held of it for the last tile. */
@@ -88,13 +88,16 @@ typedef struct kernel {
     uint64_t now;      /* roots of the pass that is looked at */
     uint32_t *tile_of; /* node: its tile */
     size_t tile_room;
-    bool changed;       /* more nodes have tiles than when this writing began */
-    uint8_t *emitted;   /* node: it is in its tile now */
-    uint8_t *held_now;  /* node: its row value is written */
-    node *row_value;    /* node: what is held of it for a block of rows; NODE_NONE: nothing */
-    node *rewritten;    /* node: with row values, in the pass that is written; NODE_NONE: not yet */
-    unsigned pass;      /* that is being written */
-    statement **before; /* the statements before its stream */
+    bool changed;        /* more nodes have tiles than when this writing began */
+    uint8_t *emitted;    /* node: it is in its tile now */
+    uint8_t *held_now;   /* node: its row value is written */
+    node *row_value;     /* node: what is held of it for a block of rows; NODE_NONE: nothing */
+    node *rewritten;     /* node: with row values, in the pass that is written; NODE_NONE: not yet */
+    unsigned pass;       /* that is being written */
+    statement **before;  /* the statements before its stream */
+    node stuck;          /* what could not be taken apart */
+    const char *refused; /* why there is no kernel with this stream */
+    node refused_by;
 } kernel;
 
 static index_set bit(index_id i) {
@@ -239,8 +242,10 @@ static bool split_exponent(kernel *k, node n, node scale, bool negative, term *t
     default:
         break;
     }
-    if (streams(k, n))
+    if (streams(k, n)) {
+        k->stuck = n;
         return false;
+    }
     t->running = plus(g, t->running, scaled(g, n, scale, negative));
     return true;
 }
@@ -339,8 +344,10 @@ static bool expand(kernel *k, node n, terms *out) {
     case NODE_SUB:
         return join(k, left, right, true, out);
     case NODE_SELECT:
-        if (hot(k, left))
+        if (hot(k, left)) {
+            k->stuck = left;
             return false;
+        }
         if (graph_is_constant(g, third, &zero) && zero == 0)
             return masked(k, left, right, out);
         if (!masked(k, left, right, out) || !masked(k, graph_pointwise(g, NODE_NOT, left, 0, 0), third, &b) ||
@@ -350,6 +357,7 @@ static bool expand(kernel *k, node n, terms *out) {
         out->count += b.count;
         return true;
     default:
+        k->stuck = n;
         return false;
     }
 }
@@ -458,7 +466,10 @@ static void choose_passes(kernel *k) {
         for (unsigned j = 0; j < i; j++)
             if (r->needs >> j & 1 && k->root[j].pass == r->pass)
                 now |= (uint64_t)1 << j;
+        k->stuck = r->reduce;
+        r->later = NODE_NONE;
         if (now && !share_pass(k, r, r->pass, now)) {
+            r->later   = k->stuck;
             r->parts   = 1;
             r->part[0] = (part){.body = r->body};
             r->pass++;
@@ -509,6 +520,14 @@ static bool moves_tiles(const kernel *k, node_view gather) {
     return false;
 }
 
+static bool refuse(kernel *k, const char *why, node n) {
+    if (!k->refused) {
+        k->refused    = why;
+        k->refused_by = n;
+    }
+    return false;
+}
+
 /* Everything that n is made of inside the kernel can be computed tile by tile. */
 static bool tileable(check *q, node n) {
     kernel *k    = q->k;
@@ -523,15 +542,15 @@ static bool tileable(check *q, node n) {
     if (is_complete(c, k->r, n))
         return true;
     if (c->inside[n] || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_PREVIOUS)
-        return false;
+        return refuse(k, "this sees its row whole", n);
     if (wide && (c->member[n] != k->r->component || (v.free & two) != two))
-        return false;
+        return refuse(k, "this has not both rows and columns", n);
     if (wide && v.op == NODE_REDUCE && (v.vars & two))
-        return false;
+        return refuse(k, "this reduces over rows or columns and is too large to keep", n);
     if (own && !is_root(k, n) && ((v.free & bit(k->stream)) || (v.op == NODE_REDUCE && (v.vars & k->grid))))
-        return false;
+        return refuse(k, "this has the streamed index, or is summed over one that the kernel divides", n);
     if (v.op == NODE_GATHER && moves_tiles(k, v))
-        return false;
+        return refuse(k, "this is read at another place than its own", n);
     for (unsigned i = 0; i < v.child_count; i++)
         if (!tileable(q, v.child[i]))
             return false;
@@ -583,10 +602,10 @@ static bool possible(kernel *k) {
     for (unsigned i = 0; i < k->root_count; i++) {
         kernel_root *r = &k->root[i];
         if (r->view.op != NODE_REDUCE || !(r->view.vars & two))
-            return false;
+            return refuse(k, "this reads what is wide and does not reduce it", r->reduce);
         r->by_row = (r->view.free & bit(k->row)) != 0;
         if (!r->by_row && (r->view.vars & bit(k->stream)) && !(r->view.vars & bit(k->row)))
-            return false;
+            return refuse(k, "this has neither rows nor a sum over them", r->reduce);
         k->grid &= r->view.free;
     }
     check q = {.k = k};
@@ -598,7 +617,9 @@ static bool possible(kernel *k) {
     node_map_free(&q.met);
     /* what has no role is complete in every tile */
     int64_t local = graph_space(c->g, all & ~k->grid & ~two);
-    return ok && local * 64 * 64 <= 16 * (int64_t)TILE_ELEMENTS;
+    if (ok && local * 64 * 64 > 16 * (int64_t)TILE_ELEMENTS)
+        return refuse(k, "tiles would be too large for what this is one of", k->root[0].reduce);
+    return ok;
 }
 
 /* Statements */
@@ -1441,6 +1462,57 @@ static void take_back(kernel *k, statement *written, uint32_t buffers) {
         k->root[i].ended = false;
 }
 
+static void note_set(const kernel *k, index_set set, FILE *file) {
+    for (unsigned i = 0; i < graph_index_count(k->c->g); i++)
+        if (set >> i & 1)
+            fprintf(file, " %s", graph_index_name(k->c->g, (index_id)i));
+}
+
+static void note_value(const kernel *k, const char *what, node n, FILE *file) {
+    fputs(what, file);
+    schedule_print_value(k->c->s, n, file);
+}
+
+static void note_root(const kernel *k, const kernel_root *r, FILE *file) {
+    fprintf(file, "%%%u, pass %u%s", r->reduce, r->pass + 1, r->by_row ? "" : ", grows over rows");
+    for (unsigned p = 0; p < r->parts; p++) {
+        if (r->parts > 1)
+            fprintf(file, "%sterm %u", p ? "; " : ", ", p + 1);
+        if (r->part[p].running)
+            note_value(k, ", rescaled as this runs in its exponent: ", r->part[p].running, file);
+        if (r->part[p].final)
+            note_value(k, ", at the end times ", r->part[p].final, file);
+    }
+    if (r->apart) {
+        fputs(", then over", file);
+        note_set(k, r->apart, file);
+    }
+    if (r->later && r->later == r->reduce)
+        fputs(", waits for what it reads", file);
+    else if (r->later)
+        note_value(k, ", waits for what is no factor, exponent or term: ", r->later, file);
+    fputc('\n', file);
+}
+
+/* What was decided: roles, passes, what each result is made of, and the price of the walk. */
+static char *note_of(const kernel *k) {
+    scheduler *c = k->c;
+    char *text   = NULL;
+    size_t size  = 0;
+    FILE *file   = enough(open_memstream(&text, &size));
+    fputs("kernel: grid", file);
+    note_set(k, k->grid, file);
+    fprintf(file, "%s, rows %s by %lld%s, stream %s by %lld, %u pass%s\n", k->grid ? "" : " none",
+            graph_index_name(c->g, k->row), (long long)c->block[k->row], rows_apart(k) ? " divided" : "",
+            graph_index_name(c->g, k->stream), (long long)c->block[k->stream], k->passes, k->passes == 1 ? "" : "es");
+    for (unsigned i = 0; i < k->root_count; i++)
+        if (!k->root[i].added)
+            note_root(k, &k->root[i], file);
+    schedule_note_walks(c, k->r, file);
+    fclose(file);
+    return text;
+}
+
 /* A node that has a tile has it in all of the kernel, so what is worth one must be known from the beginning: the kernel
  * is written until nothing more turns out to be. */
 static void write_kernel(kernel *k) {
@@ -1472,6 +1544,7 @@ static void write_kernel(kernel *k) {
         t->parallel_count++;
         t->items *= (graph_index_extent(c->g, k->row) + c->block[k->row] - 1) / c->block[k->row];
     }
+    t->note = note_of(k);
     keep_places(k, t);
     for (unsigned i = 0; i < k->root_count; i++)
         if (k->root[i].whole)
@@ -1538,7 +1611,7 @@ static bool every_tile_reduces(kernel *k) {
         for (unsigned p = 0; p < k->root[i].parts; p++)
             if (!tile_reduce(k, &k->root[i], &k->root[i].part[p], false) ||
                 !tile_reduce(k, &k->root[i], &k->root[i].part[p], true))
-                return false;
+                return refuse(k, "of this nothing in a tile depends on rows and columns", k->root[i].reduce);
     return true;
 }
 
@@ -1604,7 +1677,7 @@ static void recall(scheduler *c, decisions *d) {
     free(d->product);
 }
 
-bool schedule_make_kernel(scheduler *c, const region *r) {
+bool schedule_make_kernel(scheduler *c, region *r) {
     kernel *k   = schedule_allocate(1, sizeof *k);
     size_t room = c->node_capacity;
     *k          = (kernel){.c = c, .r = r, .row = r->row};
@@ -1624,6 +1697,10 @@ bool schedule_make_kernel(scheduler *c, const region *r) {
         write_kernel(k);
         memset(c->block, 0, sizeof c->block);
         recall(c, &before);
+    }
+    if (!made && k->refused) {
+        r->refused    = k->refused;
+        r->refused_by = k->refused_by;
     }
     free(k->needs);
     free(k->known);

@@ -305,7 +305,7 @@ static operand copy_operand(scheduler *c, node factor, const axis_order *batch, 
     uint32_t target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &order);
     c->whole        = whole;
     /* what is the same for all blocks is copied once */
-    bool outside      = c->open && !(needed & bit(c->open->row)) && !c->member[factor];
+    bool outside      = c->open && !c->sink && !(needed & bit(c->open->row)) && !c->member[factor];
     axis_order ranged = c->ranged;
     if (outside)
         c->ranged = (axis_order){0};

@@ -955,8 +955,38 @@ bool schedule_gathers(const scheduler *c, node n) {
     return c->growing || (c->open && !c->sink && v.op == NODE_REDUCE && (v.vars & bit(c->open->row)));
 }
 
+void schedule_note_walks(const scheduler *c, const region *r, FILE *file) {
+    if (!(r->together > 0))
+        return;
+    int workers = c->options->workers > 0 ? c->options->workers : WORKERS;
+    fprintf(file, "priced for %d threads: one walk for all results %.3g operations of a thread, ", workers,
+            r->together);
+    if (isinf(r->apart))
+        fputs("two walks not possible\n", file);
+    else
+        fprintf(file, "a second walk for those that grow %.3g: %s\n", r->apart,
+                r->other == GRAPH_INDICES ? "one" : "two");
+}
+
+static char *note_of_blocks(scheduler *c, const region *r) {
+    char *text  = NULL;
+    size_t size = 0;
+    FILE *file  = enough(open_memstream(&text, &size));
+    fprintf(file, "blocks of rows %s", graph_index_name(c->g, r->row));
+    if (r->refused) {
+        fprintf(file, "; no kernel of tiles, since %s: ", r->refused);
+        schedule_print_value(c->s, r->refused_by, file);
+    }
+    fputc('\n', file);
+    schedule_note_walks(c, r, file);
+    fclose(file);
+    return text;
+}
+
 void schedule_open_region(scheduler *c, const region *r) {
+    char *note      = note_of_blocks(c, r);
     step *t         = schedule_add_step(c);
+    t->note         = note;
     t->kind         = STEP_BLOCKS;
     t->index        = r->row;
     t->block        = r->block;

@@ -103,6 +103,10 @@ static void print_value(const printer *p, node n) {
     print_within(p, n, NODE_NONE, PRINT_DEPTH);
 }
 
+void schedule_print_value(schedule *s, node n, FILE *file) {
+    print_within(&(printer){.s = s, .g = s->graph, .file = file}, n, n, 3);
+}
+
 /* ` by 64 in [lo, hi)`: of a statement or of steps. */
 static void print_blocks(const printer *p, index_id index, int64_t block, node lo, node hi, bool once) {
     if (once)
