@@ -291,14 +291,25 @@ static bool divide(kernel *k, node left, node right, terms *out) {
     return multiply(k, &above, &below, out);
 }
 
+/* The sums of a row's values and of what is added to each, as in z - mean, may be large and nearly cancel: they are not
+ * made one by one. */
+static bool cancels(kernel *k, node n) {
+    if (!hot(k, n) || streams(k, n))
+        return false;
+    k->stuck = n;
+    return true;
+}
+
 static bool join(kernel *k, node left, node right, bool negative, terms *out) {
     terms other;
+    if (cancels(k, left) || cancels(k, right))
+        return false;
     if (!expand(k, left, out) || !expand(k, right, &other) || out->count + other.count > MOST_PARTS)
         return false;
     for (unsigned i = 0; i < other.count; i++) {
         term t = other.item[i];
-        if (negative)
-            t.rest = t.rest ? graph_neg(k->c->g, t.rest) : graph_float(k->c->g, -1);
+        if (negative) /* not of what is summed, which the graph would take apart again */
+            t.final = t.final ? graph_neg(k->c->g, t.final) : graph_float(k->c->g, -1);
         out->item[out->count++] = t;
     }
     return true;
