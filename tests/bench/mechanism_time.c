@@ -13,6 +13,7 @@
 #include "fused/mechanism.h"
 #include "initialise.h"
 #include "machine.h"
+#include "product_rate.h"
 
 #include <dnnl.h>
 #include <omp.h>
@@ -51,28 +52,6 @@ dnnl_status_t __wrap_dnnl_sgemm(char ta, char tb, dnnl_dim_t m, dnnl_dim_t n, dn
     made.operations += 2 * m * n * k;
     made.count++;
     return status;
-}
-
-/* The machine. */
-
-/* GFLOP/s, the best of ten, or of as many as a second is enough for. */
-static double product_rate(void) {
-    enum { N = 2048 };
-    float *a = enough(malloc(sizeof(float) * N * N)), *b = enough(malloc(sizeof(float) * N * N));
-    float *c    = enough(calloc((size_t)N * N, sizeof(float)));
-    double best = 0, begun = omp_get_wtime();
-    for (int i = 0; i < N * N; i++)
-        a[i] = b[i] = 1e-3f * (float)(i % 97);
-    for (int k = 0; k < 10 && (k == 0 || omp_get_wtime() < begun + 1); k++) {
-        double start = omp_get_wtime();
-        dnnl_sgemm('N', 'N', N, N, N, 1, a, N, b, N, 0, c, N);
-        double rate = 2.0 * N * N * N / (omp_get_wtime() - start) * 1e-9;
-        best        = rate > best ? rate : best;
-    }
-    free(a);
-    free(b);
-    free(c);
-    return best;
 }
 
 /* A mechanism. */

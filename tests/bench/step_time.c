@@ -6,6 +6,7 @@
  * 2048 x 2048 x 2048, and a line per variant: the median of the steps after the first two, its spread, the loss of the
  * first and of the last step, and the bytes held. */
 #include "machine.h"
+#include "product_rate.h"
 #include "training.h"
 
 #include <dnnl.h>
@@ -19,27 +20,6 @@ enum { STEPS = 9, WARM = 2, MAX_SIZES = 32 };
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
-}
-
-/* GFLOP/s, the best of ten. */
-static double product_rate(void) {
-    enum { N = 2048 };
-    float *a = malloc(sizeof(float) * N * N), *b = malloc(sizeof(float) * N * N), *c = calloc(N * N, sizeof(float));
-    double best = 0;
-    if (a && b && c) {
-        for (int i = 0; i < N * N; i++)
-            a[i] = b[i] = 1e-3f * (float)(i % 97);
-        for (int k = 0; k < 10; k++) {
-            double start = omp_get_wtime();
-            dnnl_sgemm('N', 'N', N, N, N, 1, a, N, b, N, 0, c, N);
-            double rate = 2.0 * N * N * N / (omp_get_wtime() - start) * 1e-9;
-            best        = rate > best ? rate : best;
-        }
-    }
-    free(a);
-    free(b);
-    free(c);
-    return best;
 }
 
 static bool time_variant(const char *argument, const spec *model, const spec *optimizer, const binding *sizes,
