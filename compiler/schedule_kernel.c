@@ -83,7 +83,7 @@ typedef struct kernel {
     running running[MOST_ROOTS];
     unsigned running_count;
     size_t room;     /* nodes that the arrays below are for */
-    uint64_t *needs; /* node: roots that it depends on; */
+    uint64_t *needs; /* node: roots that it depends on */
     uint8_t *known;
     uint64_t now;      /* roots of the pass that is looked at */
     uint32_t *tile_of; /* node: its tile */
@@ -512,21 +512,14 @@ static void find_wide(kernel *k) {
             note_wide(k, n);
 }
 
-static void collect_wide(const kernel *k, index_set *shared, index_set *all) {
-    *shared &= k->wide_shared;
-    *all |= k->wide_all;
-}
-
 /* Does a gather read, at another place than its own, what may be in a tile? Tiles hold one item of the grid and one
  * block of rows and stream. */
 static bool moves_tiles(const kernel *k, node_view gather) {
     const scheduler *c = k->c;
-    index_set shared = ~(index_set)0, all = 0;
-    collect_wide(k, &shared, &all);
-    node body     = schedule_strip(c->g, gather.child[0]);
-    bool complete = is_complete(c, k->r, body);
+    node body          = schedule_strip(c->g, gather.child[0]);
+    bool complete      = is_complete(c, k->r, body);
     for (unsigned i = 0; i + 1 < gather.child_count; i++)
-        if (!complete && ((shared | bit(k->row) | bit(k->stream)) >> gather.substituted[i] & 1))
+        if (!complete && ((k->wide_shared | bit(k->row) | bit(k->stream)) >> gather.substituted[i] & 1))
             return true;
     return false;
 }
@@ -577,8 +570,7 @@ static void forget(kernel *k) {
  * leaves for each item of the grid is reduced after it. */
 static void split_roots(kernel *k) {
     scheduler *c     = k->c;
-    index_set shared = ~(index_set)0, all = 0, two = bit(k->row) | bit(k->stream);
-    collect_wide(k, &shared, &all);
+    index_set shared = k->wide_shared, two = bit(k->row) | bit(k->stream);
     double wide = (double)graph_space(c->g, shared);
     for (unsigned i = 0; i < k->root_count; i++) {
         kernel_root *r  = &k->root[i];
@@ -605,11 +597,9 @@ static void split_roots(kernel *k) {
 }
 
 static bool possible(kernel *k) {
-    scheduler *c     = k->c;
-    index_set two    = bit(k->row) | bit(k->stream);
-    index_set shared = ~(index_set)0, all = 0;
-    collect_wide(k, &shared, &all);
-    k->grid = shared & ~two;
+    scheduler *c  = k->c;
+    index_set two = bit(k->row) | bit(k->stream);
+    k->grid       = k->wide_shared & ~two;
     for (unsigned i = 0; i < k->root_count; i++) {
         kernel_root *r = &k->root[i];
         if (r->view.op != NODE_REDUCE || !(r->view.vars & two))
@@ -627,7 +617,7 @@ static bool possible(kernel *k) {
         ok = tileable(&q, k->r->inside[i]);
     node_map_free(&q.met);
     /* what has no role is complete in every tile */
-    int64_t local = graph_space(c->g, all & ~k->grid & ~two);
+    int64_t local = graph_space(c->g, k->wide_all & ~k->grid & ~two);
     if (ok && local * 64 * 64 > 16 * (int64_t)TILE_ELEMENTS)
         return refuse(k, "tiles would be too large for what this is one of", k->root[0].reduce);
     return ok;
@@ -677,16 +667,11 @@ static bool in_tiles(kernel *k, node n) {
 static void emit_tile(kernel *k, node n);
 
 static void emit_below(kernel *k, node n, node_map *met) {
-    scheduler *c = k->c;
-    node child[3];
-    node_view v    = view(k, n);
-    unsigned count = v.child_count;
+    scheduler *c   = k->c;
     bool product   = n < c->node_capacity && c->product[n];
-    if (product)
-        count = 2;
+    unsigned count = product ? 2 : view(k, n).child_count;
     for (unsigned i = 0; i < count; i++) {
-        child[0] = product ? c->product[n]->factor[i] : view(k, n).child[i];
-        node m   = schedule_strip(c->g, child[0]);
+        node m = schedule_strip(c->g, product ? c->product[n]->factor[i] : view(k, n).child[i]);
         if (!schedule_is_new(met, m))
             continue;
         if (c->stored[m] && (in_tiles(k, m) || (product && c->s->buffer_of[m] == NO_BUFFER)))
@@ -1210,11 +1195,9 @@ static uint32_t result_place(kernel *k, node_view v) {
     scheduler *c     = k->c;
     index_set two    = bit(k->row) | bit(k->stream);
     axis_order order = {0};
-    index_set shared = ~(index_set)0, wide = 0;
-    collect_wide(k, &shared, &wide);
     for (unsigned group = 0; group < 4; group++)
         for (unsigned i = 0; i < graph_index_count(c->g); i++) {
-            unsigned of = k->grid >> i & 1 ? 0 : two >> i & 1 ? 2 : wide >> i & 1 ? 1 : 3;
+            unsigned of = k->grid >> i & 1 ? 0 : two >> i & 1 ? 2 : k->wide_all >> i & 1 ? 1 : 3;
             if ((v.free >> i & 1) && of == group)
                 order.index[order.rank++] = (index_id)i;
         }
@@ -1570,10 +1553,8 @@ static int64_t power_below(int64_t n) {
 }
 
 static void choose_blocks(kernel *k) {
-    scheduler *c     = k->c;
-    index_set shared = ~(index_set)0, all = 0;
-    collect_wide(k, &shared, &all);
-    int64_t local       = graph_space(c->g, all & ~k->grid & ~bit(k->row) & ~bit(k->stream));
+    scheduler *c        = k->c;
+    int64_t local       = graph_space(c->g, k->wide_all & ~k->grid & ~bit(k->row) & ~bit(k->stream));
     int64_t stream      = power_below(TILE_ELEMENTS / (TILE_ROWS * local));
     c->block[k->row]    = c->options->rows ? c->options->rows : TILE_ROWS;
     stream              = stream < 32 ? 32 : stream > 4 * TILE_STREAM ? 4 * TILE_STREAM : stream;

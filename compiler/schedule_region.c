@@ -649,10 +649,11 @@ static bool may_be_row(const finder *f, index_set shared, index_id i) {
  * computation of what is wide. Or these results have a walk of their own, along another row, that computes it again;
  * then no result grows, and all blocks can run at once. For attention backward those are five products of matrices for
  * each tile and seven. */
-typedef struct choice {
-    index_id row, other; /* other: GRAPH_INDICES where there is one walk */
-    double price;
-} choice;
+typedef struct walks {
+    double together, apart; /* prices; INFINITY: not possible */
+    index_id other;         /* the other row; GRAPH_INDICES where one walk is cheaper */
+    bool grows;             /* there was a choice: some results grow */
+} walks;
 
 /* Long ones have small blocks. */
 static double dearer_by_length(const finder *f, index_id row) {
@@ -714,63 +715,66 @@ static bool compares(finder *f) {
     return f->compares;
 }
 
-static choice cheaper(choice a, choice b) {
-    return b.price < a.price ? b : a;
-}
-
-/* The cheapest with this row; *apart: the price of two walks, INFINITY where there cannot be two. */
-static choice choose_walks(finder *f, index_set shared, index_id row, uint8_t *growing, double *apart) {
-    const graph *g = f->c->g;
-    f->row         = row;
-    *apart         = INFINITY;
-    choice best    = {row, GRAPH_INDICES, INFINITY};
-    if (!find_levels(f))
-        return best;
-    best.price = price(f, NULL, true) * dearer_by_length(f, row);
-    if (!find_growing(f, growing) || in_order(f) || compares(f))
-        return best;
-    double rest = price(f, growing, true) * dearer_by_length(f, row);
-    choice two  = {row, GRAPH_INDICES, INFINITY};
-    for (unsigned i = 0; i < graph_index_count(g); i++) {
+/* One walk or two, with this row, whose levels are found. `growing` is filled where some results grow. */
+static walks choose_walks(finder *f, index_set shared, index_id row, uint8_t *growing) {
+    walks w = {.together = price(f, NULL, true) * dearer_by_length(f, row),
+               .apart    = INFINITY,
+               .other    = GRAPH_INDICES,
+               .grows    = find_growing(f, growing)};
+    if (!w.grows || in_order(f) || compares(f))
+        return w;
+    double rest   = price(f, growing, true) * dearer_by_length(f, row);
+    index_id best = GRAPH_INDICES;
+    for (unsigned i = 0; i < graph_index_count(f->c->g); i++) {
         index_id other = (index_id)i;
-        if (other != row && may_be_row(f, shared, other) && find_other_levels(f, other, growing))
-            two = cheaper(two, (choice){row, other, rest + price(f, NULL, true) * dearer_by_length(f, other)});
+        if (other == row || !may_be_row(f, shared, other) || !find_other_levels(f, other, growing))
+            continue;
+        double both = rest + price(f, NULL, true) * dearer_by_length(f, other);
+        if (both < w.apart) {
+            w.apart = both;
+            best    = other;
+        }
     }
-    *apart = two.price;
-    return cheaper(best, two);
+    w.other = w.apart < w.together ? best : GRAPH_INDICES;
+    return w;
 }
 
 /* The row for which least is computed, then one walk or two. */
 static void choose_row(finder *f) {
     scheduler *c     = f->c;
     index_set shared = ~(index_set)0;
-    choice best      = {GRAPH_INDICES, GRAPH_INDICES, INFINITY};
+    index_id row     = GRAPH_INDICES;
+    double least     = INFINITY;
     for (size_t i = f->first; i < f->last; i++)
         shared &= graph_view(c->g, f->wide[i]).free;
     for (unsigned i = 0; i < graph_index_count(c->g); i++) {
         f->row = (index_id)i;
-        if (may_be_row(f, shared, f->row) && find_levels(f))
-            best = cheaper(best, (choice){f->row, GRAPH_INDICES, price(f, NULL, false) * dearer_by_length(f, f->row)});
+        if (!may_be_row(f, shared, f->row) || !find_levels(f))
+            continue;
+        double work = price(f, NULL, false) * dearer_by_length(f, f->row);
+        if (work < least) {
+            least = work;
+            row   = f->row;
+        }
     }
-    if (best.row == GRAPH_INDICES) {
+    if (row == GRAPH_INDICES) {
         keep_whole(f);
         return;
     }
     uint8_t *growing = schedule_allocate(f->count + 1, 1);
     uint32_t first   = c->region_count + 1;
-    double apart;
-    best   = choose_walks(f, shared, best.row, growing, &apart);
-    f->row = best.row;
+    f->row           = row;
     find_levels(f);
-    bool grows      = find_growing(f, growing);
-    double together = price(f, NULL, true) * dearer_by_length(f, f->row);
-    make_regions(f, best.other == GRAPH_INDICES ? NULL : growing);
-    if (best.other != GRAPH_INDICES && find_other_levels(f, best.other, growing))
+    walks w = choose_walks(f, shared, row, growing);
+    f->row  = row;
+    find_levels(f);
+    make_regions(f, w.other == GRAPH_INDICES ? NULL : growing);
+    if (w.other != GRAPH_INDICES && find_other_levels(f, w.other, growing))
         make_regions(f, NULL);
-    for (uint32_t i = first; i <= c->region_count && grows; i++) {
-        c->region[i].together = together;
-        c->region[i].apart    = apart;
-        c->region[i].other    = best.other;
+    for (uint32_t i = first; i <= c->region_count && w.grows; i++) {
+        c->region[i].together = w.together;
+        c->region[i].apart    = w.apart;
+        c->region[i].other    = w.other;
     }
     free(growing);
 }
