@@ -20,11 +20,12 @@
 #include "rewrite.h"
 #include "simplify.h"
 #include "sizes.h"
+#include "table.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS = 8, CELL = 64, STRETCH = 2, LOSSES = 64 };
+enum { STRETCH = 2, LOSSES = 64 };
 
 typedef struct measure {
     size_t nodes;
@@ -32,19 +33,12 @@ typedef struct measure {
     bool exact;
 } measure;
 
-typedef struct row {
-    char cell[COLUMNS][CELL];
-} row;
-
-typedef struct table {
-    row *line;
-    size_t count;
-} table;
-
 /* By how much the extents of indices grow where time is STRETCH times as long. */
 typedef struct growth {
     double of[GRAPH_INDICES];
 } growth;
+
+static const row HEAD = {{"spec", "forward nodes", "backward", "ratio", "forward Mop", "backward", "ratio", "core"}};
 
 static void fail(const char *what, const char *which) {
     fprintf(stderr, "derive_table: %s %s\n", what, which);
@@ -231,8 +225,7 @@ static void print_ratio(char *cell, double above, double below) {
 }
 
 static void add_row(table *t, const char *name, const measure *forward, const measure *backward) {
-    t->line = enough(realloc(t->line, (t->count + 1) * sizeof *t->line));
-    row *r  = &t->line[t->count++];
+    row *r = new_row(t);
     snprintf(r->cell[0], CELL, "%s", name);
     snprintf(r->cell[1], CELL, "%zu", forward->nodes);
     snprintf(r->cell[2], CELL, "%zu", backward->nodes);
@@ -273,41 +266,6 @@ static void add_spec(table *t, const char *path, bool simplify) {
     spec_free(s);
 }
 
-/* Characters, of which a dash has three bytes. */
-static int width_of(const char *text) {
-    int width = 0;
-    for (; *text; text++)
-        width += (*text & 0xC0) != 0x80;
-    return width;
-}
-
-static void print_row(const row *r, const int *width) {
-    for (int c = 0; c < COLUMNS; c++) {
-        int space = width[c] - width_of(r->cell[c]);
-        printf("| %*s%s%*s ", c ? space : 0, "", r->cell[c], c ? 0 : space, "");
-    }
-    printf("|\n");
-}
-
-static void print_table(const table *t, const char *title) {
-    static const row HEAD = {
-        {"spec", "forward nodes", "backward", "ratio", "forward Mop", "backward", "ratio", "core"}};
-    static const char DASHES[] = "----------------------------------------------------------------";
-    int width[COLUMNS];
-    for (int c = 0; c < COLUMNS; c++) {
-        width[c] = width_of(HEAD.cell[c]);
-        for (size_t i = 0; i < t->count; i++)
-            width[c] = width_of(t->line[i].cell[c]) > width[c] ? width_of(t->line[i].cell[c]) : width[c];
-    }
-    printf("%s\n\n", title);
-    print_row(&HEAD, width);
-    for (int c = 0; c < COLUMNS; c++)
-        printf(c ? "|%.*s:" : "|%.*s", width[c] + (c ? 1 : 2), DASHES);
-    printf("|\n");
-    for (size_t i = 0; i < t->count; i++)
-        print_row(&t->line[i], width);
-}
-
 int main(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr, "usage: derive_table SPEC...\n");
@@ -316,12 +274,14 @@ int main(int argc, char **argv) {
     table plain = {0};
     for (int i = 1; i < argc; i++)
         add_spec(&plain, argv[i], false);
-    print_table(&plain, "As derived:");
+    printf("As derived:\n\n");
+    print_table(&plain, &HEAD);
     free(plain.line);
     table simple = {0};
     for (int i = 1; i < argc; i++)
         add_spec(&simple, argv[i], true);
-    print_table(&simple, "\nSimplified:");
+    printf("\nSimplified:\n\n");
+    print_table(&simple, &HEAD);
     free(simple.line);
     return 0;
 }

@@ -15,20 +15,12 @@
 #include "fused/mechanism.h"
 #include "interpret.h"
 #include "schedule.h"
+#include "table.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS = 8, CELL = 64, STRETCH = 2 };
-
-typedef struct row {
-    char cell[COLUMNS][CELL];
-} row;
-
-typedef struct table {
-    row *line;
-    size_t count;
-} table;
+enum { STRETCH = 2 };
 
 static void fail(const char *what, const char *which) {
     fprintf(stderr, "fused_table: %s %s\n", what, which);
@@ -334,8 +326,7 @@ static void add_variant(table *t, const spec *s, const char *variant, int64_t lo
     storage held   = storage_of(p, longer);
     uint32_t steps = 0, blocked = 0;
     count_steps(p, &steps, &blocked);
-    t->line = enough(realloc(t->line, (t->count + 1) * sizeof *t->line));
-    row *r  = &t->line[t->count++];
+    row *r = new_row(t);
     snprintf(r->cell[0], CELL, "%s", variant ? variant : spec_name(s));
     snprintf(r->cell[1], CELL, "%lld", (long long)time);
     snprintf(r->cell[2], CELL, "%u", steps);
@@ -364,39 +355,6 @@ static void add_spec(table *t, const char *path, int64_t longest) {
     spec_free(s);
 }
 
-/* Characters, of which a dash has three bytes. */
-static int width_of(const char *text) {
-    int width = 0;
-    for (; *text; text++)
-        width += (*text & 0xC0) != 0x80;
-    return width;
-}
-
-static void print_row(const row *r, const int *width) {
-    for (int c = 0; c < COLUMNS; c++) {
-        int space = width[c] - width_of(r->cell[c]);
-        printf("| %*s%s%*s ", c ? space : 0, "", r->cell[c], c ? 0 : space, "");
-    }
-    printf("|\n");
-}
-
-static void print_table(const table *t) {
-    static const row HEAD      = {{"spec", "T", "steps", "blocked", "workspace MB", "largest", "pairs", "products"}};
-    static const char DASHES[] = "----------------------------------------------------------------";
-    int width[COLUMNS];
-    for (int c = 0; c < COLUMNS; c++) {
-        width[c] = width_of(HEAD.cell[c]);
-        for (size_t i = 0; i < t->count; i++)
-            width[c] = width_of(t->line[i].cell[c]) > width[c] ? width_of(t->line[i].cell[c]) : width[c];
-    }
-    print_row(&HEAD, width);
-    for (int c = 0; c < COLUMNS; c++)
-        printf(c ? "|%.*s:" : "|%.*s", width[c] + (c ? 1 : 2), DASHES);
-    printf("|\n");
-    for (size_t i = 0; i < t->count; i++)
-        print_row(&t->line[i], width);
-}
-
 int main(int argc, char **argv) {
     int64_t longest = 1024;
     int at          = 1;
@@ -409,7 +367,7 @@ int main(int argc, char **argv) {
     table t = {0};
     for (; at < argc; at++)
         add_spec(&t, argv[at], longest);
-    print_table(&t);
+    print_table(&t, &(row){{"spec", "T", "steps", "blocked", "workspace MB", "largest", "pairs", "products"}});
     free(t.line);
     return 0;
 }
