@@ -343,6 +343,8 @@ static void emit_extremes(kernel *k, node condition, bool of_stream) {
         k->emitted[list[i]] = 1;
         if (!own)
             k->tile_of[list[i]] = kernel_add_place(k, PLACE_TILE, v.type, v.free & ~k->grid);
+        if (stream) /* what it compares may itself live in a tile */
+            kernel_emit_children(k, list[i]);
         schedule_emit_into(c, list[i], k->tile_of[list[i]]);
     }
 }
