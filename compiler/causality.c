@@ -517,6 +517,28 @@ static void scan(prover *p, node first, node_view v) {
     }
 }
 
+/* A row is made of rows up to its own, of the right-hand side as of the matrix, whose columns are before its row; with
+ * `reverse`, from its own on. What would be less in another row than in its own is the largest that it is in any. */
+static bound solve(prover *p, node n, node_view v) {
+    index_set over    = (index_set)1 << v.scan_index;
+    condition_set set = {0};
+    node matrix = v.child[0], right = v.child[1]; /* the view's children move when conditions are added */
+    node row = graph_index_value(p->g, v.scan_index), column = graph_index_value(p->g, graph_solve_column(p->g, n));
+    condition_add(p->c, &set,
+                  graph_pointwise(p->g, NODE_LESS, v.reverse ? row : column, v.reverse ? column : row, NODE_NONE));
+    bound b = refined(p, matrix, &set), r = of(p, right);
+    eliminate(p, &b, v.vars, n);
+    join(p->g, &b, &r, n);
+    for (unsigned i = 0; i < b.count; i++) {
+        atom before = b.item[i];
+        for (unsigned k = 0; k < before.count; k++)
+            if ((v.reverse ? 1 : -1) * linear_factor(&before.item[k], v.scan_index) > 0)
+                without(p->g, &before.item[k], over, &b.item[i].item[k]);
+        blame(p, &b.item[i], &before, n);
+    }
+    return b;
+}
+
 static void evaluate(prover *p, node n) {
     node_view v = graph_view(p->g, n);
     bound b     = {0};
@@ -545,6 +567,9 @@ static void evaluate(prover *p, node n) {
         break;
     case NODE_TOPK:
         b = topk(p, n, v);
+        break;
+    case NODE_SOLVE:
+        b = solve(p, n, v);
         break;
     case NODE_SCAN:
         if (v.scan_state == 0) /* the others come with it */

@@ -114,6 +114,15 @@ static condition_set reduced_over(walk *w, node n, node_view v) {
     return set;
 }
 
+/* The elements of a solve's matrix that count. */
+static condition_set solved_over(walk *w, node n, node_view v, const condition_set *others) {
+    condition_set set = *others;
+    node row = graph_index_value(w->g, v.scan_index), column = graph_index_value(w->g, graph_solve_column(w->g, n));
+    node low = v.reverse ? row : column, high = v.reverse ? column : row;
+    condition_add(w->c, &set, graph_pointwise(w->g, NODE_LESS, low, high, NODE_NONE));
+    return set;
+}
+
 static void need_children(walk *w, node n) {
     node_view v        = graph_view(w->g, n);
     condition_set here = *w->need[n], none = {0};
@@ -154,6 +163,13 @@ static void need_children(walk *w, node n) {
         condition_add(w->c, &here, child[0]);
         need(w, child[1], &here);
         break;
+    case NODE_SOLVE: { /* a row of the solution needs those before it, or after it */
+        condition_restrict(&here, v.free & ~((index_set)1 << v.scan_index));
+        condition_set triangle = solved_over(w, n, v, &here);
+        need(w, child[0], &triangle);
+        need(w, child[1], &here);
+        break;
+    }
     default: /* a scan takes every step, whatever is read of it */
         for (unsigned i = 0; i < count; i++)
             need(w, graph_view(w->g, n).child[i], graph_op_is_pointwise(v.op) ? &here : &none);
@@ -201,10 +217,15 @@ static void charge(walk *w, node n, const uint8_t *output) {
         condition_add(w->c, &over, v.child[0]);
         assume(w, &over, true);
         r->comparisons = wide_add(r->comparisons, points(w, v.free, &over));
+    } else if (v.op == NODE_SOLVE) { /* a multiplication and an addition each */
+        condition_set others = *w->need[n];
+        condition_restrict(&others, v.free & ~((index_set)1 << v.scan_index));
+        condition_set over = solved_over(w, n, v, &others);
+        *here              = wide_multiply(points(w, v.free | v.vars, &over), 2);
     }
     r->operations = wide_add(r->operations, *here);
     v             = graph_view(w->g, n);
-    if ((v.op == NODE_REDUCE || v.op == NODE_SCAN || v.op == NODE_TOPK) && !output[n])
+    if ((v.op == NODE_REDUCE || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE) && !output[n])
         r->kept = wide_add(r->kept, wide_multiply(points(w, v.free, w->need[n]), v.type == TYPE_BOOL ? 1 : 4));
     if (v.op == NODE_TENSOR)
         r->compulsory = wide_add(r->compulsory, wide_multiply(graph_tensor(w->g, v.tensor)->elements, 4));

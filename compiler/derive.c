@@ -418,6 +418,26 @@ static void gather_rule(derivation *d, node z, node bar) {
     derive_contribute(d, body, bar, body_free);
 }
 
+/* x = L x + a, so that dx = L dx + dL x + da: the adjoint of a solves the transposed system, from the other end, and
+ * that of an element of L is the product of the two solutions. */
+static void solve_rule(derivation *d, node z, node bar) {
+    graph *g    = d->g;
+    node_view v = graph_view(g, z);
+    node matrix = v.child[0], right = v.child[1];
+    index_id row = v.scan_index, column = graph_solve_column(g, z);
+    index_id both[] = {row, column};
+    derive_because(d, DERIVE_solve, z);
+    node at_row = graph_index_value(g, row), at_column = graph_index_value(g, column);
+    node transposed = graph_gather(g, matrix, 2, both, (node[]){at_column, at_row});
+    node y          = graph_solve(g, row, column, !v.reverse, transposed, bar);
+    derive_contribute(d, right, y, v.free);
+    if (!derive_wanted(d, matrix))
+        return;
+    node before = v.reverse ? graph_pointwise(g, NODE_LESS, at_row, at_column, NODE_NONE)
+                            : graph_pointwise(g, NODE_LESS, at_column, at_row, NODE_NONE);
+    contribute_where(d, matrix, before, times(g, y, rename_index(g, z, row, column)), v.free | v.vars);
+}
+
 void derive_node(derivation *d, node z) {
     node_op op = graph_view(d->g, z).op;
     node bar   = *derive_adjoint(d, z);
@@ -427,6 +447,8 @@ void derive_node(derivation *d, node z) {
         reduce_rule(d, z, bar);
     else if (op == NODE_GATHER)
         gather_rule(d, z, bar);
+    else if (op == NODE_SOLVE)
+        solve_rule(d, z, bar);
     else if (op == NODE_SCAN)
         derive_scan(d, z);
 }

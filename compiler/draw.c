@@ -125,7 +125,7 @@ static const char *style(const picture *p, node n, node_view v) {
     if (o)
         return o->kind == OUTPUT_LOSS ? "shape=diamond, fillcolor=\"#f8cecc\""
                                       : "shape=invhouse, fillcolor=\"#ffe6cc\"";
-    if (v.op == NODE_SCAN)
+    if (v.op == NODE_SCAN || v.op == NODE_SOLVE)
         return "shape=box3d, fillcolor=\"#e1d5e7\"";
     return v.op == NODE_TOPK ? "shape=hexagon, fillcolor=\"#fff2cc\"" : "shape=box, fillcolor=\"#dae8fc\"";
 }
@@ -149,6 +149,8 @@ static void print_node(const picture *p, node n) {
     }
     if (v.op == NODE_TOPK)
         fprintf(p->file, "\\ntop %lld over %s", (long long)v.integer, graph_index_name(p->g, v.scan_index));
+    if (v.op == NODE_SOLVE)
+        fprintf(p->file, "\\nsolved over %s%s", graph_index_name(p->g, v.scan_index), v.reverse ? ", backwards" : "");
     if (v.op == NODE_SCAN)
         fprintf(p->file, "\\nscan over %s%s", graph_index_name(p->g, v.scan_index), v.reverse ? ", backwards" : "");
     if (!t && share(p, n) >= 0.05)
@@ -228,7 +230,8 @@ static void choose(picture *p) {
         node_view v = graph_view(p->g, n);
         if (!reached[n])
             continue;
-        p->shown[n] |= v.op == NODE_TENSOR || v.op == NODE_SCAN || v.op == NODE_TOPK || graph_node_name(p->g, n);
+        p->shown[n] |= v.op == NODE_TENSOR || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE ||
+                       graph_node_name(p->g, n);
         for (unsigned i = 0; i < v.child_count; i++)
             reached[v.child[i]] = true;
     }

@@ -47,6 +47,10 @@ typedef enum node_op {
     NODE_PREVIOUS, /* inside a scan's bodies: state number scan_state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
                       scores over that index, within the domain? Of equal scores the lower index wins */
+    NODE_SOLVE,    /* children: matrix, rhs. FLOAT: x with x[row] = rhs[row] + sum over column < row of
+                      matrix[row, column] x[column]; with reverse, over column > row. row is scan_index, vars has
+                      column's one bit, which the matrix alone has and the value has not. Elsewhere the matrix does not
+                      count */
     NODE_RANDOM,   /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
                       tensor number `integer`, a pure function of the run's seed */
     /* In schedules only (tile.h): */
@@ -65,10 +69,10 @@ typedef struct node_view {
     index_set free; /* indices that the value depends on */
     unsigned child_count;
     const node *child;
-    index_set vars;              /* INDEX, REDUCE, RANDOM, HELD */
+    index_set vars;              /* INDEX, REDUCE, SOLVE, RANDOM, HELD */
     reduction reduction;         /* REDUCE */
-    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, BEGIN, END */
-    bool reverse;                /* SCAN, PREVIOUS: from the last index value down to 0 */
+    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, SOLVE, BEGIN, END */
+    bool reverse;                /* SCAN, PREVIOUS, SOLVE: from the last index value down to 0 */
     uint32_t scan_label;         /* SCAN, PREVIOUS: which scan */
     uint32_t scan_state;         /* SCAN, PREVIOUS: which of its states, from 0 */
     uint32_t tensor;             /* TENSOR */
@@ -176,6 +180,10 @@ node graph_and(graph *g, node a, node b);
 node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body); /* domain NODE_NONE: all */
 node graph_gather(graph *g, node body, unsigned count, const index_id *substituted, const node *expression);
 node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
+/* The unit triangular system (I - L) x = rhs, where L is the strictly lower part of the matrix, with `reverse` the
+ * strictly upper one. row and column are two indices of one extent; rhs does not depend on column. */
+node graph_solve(graph *g, index_id row, index_id column, bool reverse, node matrix, node rhs);
+index_id graph_solve_column(const graph *g, node solve);
 uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
 node graph_begin(graph *g, index_id i);

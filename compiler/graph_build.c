@@ -48,6 +48,8 @@ const char *graph_op_name(node_op op) {
         return "previous";
     case NODE_TOPK:
         return "topk";
+    case NODE_SOLVE:
+        return "solve";
     case NODE_RANDOM:
         return "random";
     case NODE_BEGIN:
@@ -570,6 +572,30 @@ node graph_topk(graph *g, index_id over, node domain, node score, int64_t k) {
                                          .child       = child,
                                          .payload     = (uint64_t)k,
                                          .free        = free});
+}
+
+node graph_solve(graph *g, index_id row, index_id column, bool reverse, node matrix, node rhs) {
+    assert(row != column && g->index[row].extent == g->index[column].extent);
+    assert(!(g->node[rhs].free & bit(column)));
+    matrix = graph_to_type(g, matrix, TYPE_FLOAT);
+    rhs    = graph_to_type(g, rhs, TYPE_FLOAT);
+    if (g->index[row].extent <= 1 || is_number(g, matrix, 0)) /* a sum over nothing, or of nothing */
+        return rhs;
+    node child[2]  = {matrix, rhs};
+    index_set free = (g->node[matrix].free | g->node[rhs].free | bit(row)) & ~bit(column);
+    return graph_intern(g, &(node_proto){.op          = NODE_SOLVE,
+                                         .type        = TYPE_FLOAT,
+                                         .scan_index  = row,
+                                         .reverse     = reverse,
+                                         .vars        = bit(column),
+                                         .child_count = 2,
+                                         .child       = child,
+                                         .free        = free});
+}
+
+index_id graph_solve_column(const graph *g, node solve) {
+    assert(g->node[solve].op == NODE_SOLVE);
+    return (index_id)__builtin_ctzll(g->node[solve].vars);
 }
 
 uint32_t graph_new_random(graph *g) {

@@ -100,6 +100,11 @@ static void print_node(const graph *g, node n, FILE *file) {
         fprintf(file, "topk[%s where %%%u] %%%u, %lld", g->index[v.scan_index].name, v.child[0], v.child[1],
                 (long long)v.integer);
         break;
+    case NODE_SOLVE:
+        fprintf(file, "solve[%s, ", g->index[v.scan_index].name);
+        print_set(g, v.vars, file);
+        fprintf(file, "]%s %%%u, %%%u", v.reverse ? " reverse" : "", v.child[0], v.child[1]);
+        break;
     case NODE_RANDOM:
         fprintf(file, "random.%lld", (long long)v.integer);
         break;
@@ -185,6 +190,18 @@ static bool verify_scan(const graph *g, node n, node_view v, char *error, size_t
     return true;
 }
 
+static bool verify_solve(const graph *g, node n, node_view v, char *error, size_t size) {
+    if (v.child_count != 2 || v.type != TYPE_FLOAT || graph_view(g, v.child[0]).type != TYPE_FLOAT ||
+        graph_view(g, v.child[1]).type != TYPE_FLOAT)
+        return complain(error, size, n, "a solve needs a matrix and a right-hand side of real numbers");
+    if (__builtin_popcountll(v.vars) != 1 || v.vars >> v.scan_index & 1 ||
+        graph_space(g, v.vars) != g->index[v.scan_index].extent)
+        return complain(error, size, n, "a solve needs a row and a column of one extent");
+    if (g->node[v.child[1]].free & v.vars)
+        return complain(error, size, n, "the right-hand side depends on the column");
+    return true;
+}
+
 static bool verify_node(const graph *g, node n, char *error, size_t size) {
     node_view v    = graph_view(g, n);
     index_set free = 0;
@@ -229,6 +246,11 @@ static bool verify_node(const graph *g, node n, char *error, size_t size) {
         break;
     case NODE_TOPK:
         free |= (index_set)1 << v.scan_index;
+        break;
+    case NODE_SOLVE:
+        if (!verify_solve(g, n, v, error, size))
+            return false;
+        free = (free | (index_set)1 << v.scan_index) & ~v.vars;
         break;
     case NODE_INDEX:
     case NODE_RANDOM:

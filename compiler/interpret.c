@@ -330,6 +330,31 @@ static double *topk(interpretation *run, frame *f, node_view v, index_set axes) 
     return out;
 }
 
+static double *solve(interpretation *run, frame *f, node_view v, index_set axes) {
+    double *out       = get((size_t)graph_space(run->g, axes), sizeof *out);
+    index_id column   = (index_id)__builtin_ctzll(v.vars);
+    view operand[3]   = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
+    int64_t extent    = graph_index_extent(run->g, v.scan_index);
+    int64_t offset[3] = {0, 0, 0};
+    strides(run->g, axes, operand[2].stride);
+    const view *m = &operand[0], *x = &operand[2];
+    int64_t right = operand[1].stride[v.scan_index];
+    walk w        = start(run->g, axes & ~((index_set)1 << v.scan_index));
+    do
+        for (int64_t k = 0; k < extent; k++) {
+            int64_t row = v.reverse ? extent - 1 - k : k;
+            double sum  = operand[1].data[offset[1] + row * right];
+            for (int64_t j = 0; j < k; j++) {
+                int64_t before = v.reverse ? extent - 1 - j : j;
+                sum += m->data[offset[0] + row * m->stride[v.scan_index] + before * m->stride[column]] *
+                       out[offset[2] + before * x->stride[v.scan_index]];
+            }
+            out[offset[2] + row * x->stride[v.scan_index]] = sum;
+        }
+    while (advance(&w, operand, offset, 3));
+    return out;
+}
+
 static bool mark_inside(const graph *g, node n, uint32_t label, uint8_t *seen) {
     if (seen[n])
         return seen[n] == DEPENDENT;
@@ -482,6 +507,8 @@ static double *compute(interpretation *run, frame *f, node_view v, index_set axe
         return gather(run, f, v, axes);
     case NODE_TOPK:
         return topk(run, f, v, axes);
+    case NODE_SOLVE:
+        return solve(run, f, v, axes);
     default:
         return pointwise(run, f, v, axes);
     }

@@ -272,6 +272,8 @@ static node visit(simplifier *s, node n) {
         return visit_gather(s, n, child);
     case NODE_TOPK:
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
+    case NODE_SOLVE:
+        return graph_solve(g, v.scan_index, graph_solve_column(g, n), v.reverse, child[0], child[1]);
     case NODE_ADD:
     case NODE_SUB:
         if (v.type == TYPE_FLOAT && !s->exact[n])

@@ -323,7 +323,7 @@ static bool is_opaque(simplifier *s, node n) {
         return s->opaque[n] > 0;
     node_view v = graph_view(s->g, n);
     bool opaque = v.op == NODE_RANDOM || v.op == NODE_TOPK || v.op == NODE_SCAN || v.op == NODE_PREVIOUS ||
-                  (v.op == NODE_TENSOR && v.type == TYPE_FLOAT);
+                  v.op == NODE_SOLVE || (v.op == NODE_TENSOR && v.type == TYPE_FLOAT);
     for (unsigned i = 0; i < v.child_count && !opaque; i++)
         opaque = is_opaque(s, graph_view(s->g, n).child[i]);
     s->opaque[n] = opaque ? 1 : -1;
@@ -417,7 +417,8 @@ static bool compute_tame(simplifier *s, node n) {
     }
     case NODE_GATHER:
         return bounds_tame(s, c0);
-    case NODE_SCAN: /* what a step makes of a state may grow without bound */
+    case NODE_SCAN: /* what a step makes of a state may grow without bound, and so may a row of those before it */
+    case NODE_SOLVE:
     case NODE_PREVIOUS:
         return false;
     default:
