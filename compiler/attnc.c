@@ -10,6 +10,7 @@
 #include "interpret.h"
 #include "npy.h"
 #include "orphan.h"
+#include "recurrence.h"
 #include "report.h"
 #include "schedule_draw.h"
 #include "simplify.h"
@@ -36,6 +37,7 @@ typedef struct settings {
     schedule_options schedule;
     bool backward, machine, tiles, compare, training, explain, every_element, draw_schedule;
     simplify_options simplify;
+    recurrence_options recurrences;
     bool report, json, verbose; /* report_run */
     const char *variable;
     char *const *specs;
@@ -65,6 +67,7 @@ static const char help[] =
     "      --tiles            run: the scheduled program, step by step, in float64\n"
     "      --compare          run: both, and their largest relative difference\n"
     "      --blocks=R,S       of R rows and S of the stream, for all that is only just large enough\n"
+    "      --chunk=N          linear recurrences N positions at a time; 0: one\n"
     "      --unfused          store every value whole\n"
     "      --tolerance=X      of --compare (1e-5) and check-grad (1e-6)\n"
     "      --elements=all     check-grad: every element, not only some of a large tensor\n"
@@ -139,6 +142,7 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         COMPARE,
         TILES,
         BLOCKS,
+        CHUNK,
         UNFUSED,
         SCHEDULE,
         TOLERANCE,
@@ -151,17 +155,21 @@ static int parse_arguments(settings *s, int argc, char **argv) {
         HELP,
         VERSION
     };
-    static const struct option options[] = {
-        {"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},   {"define", 1, NULL, 'D'},
-        {"size", 1, NULL, SIZE},         {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
-        {"dump", 1, NULL, DUMP},         {"explain", 0, NULL, EXPLAIN},   {"without", 1, NULL, WITHOUT},
-        {"seed", 1, NULL, SEED},         {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
-        {"compare", 0, NULL, COMPARE},   {"tiles", 0, NULL, TILES},       {"blocks", 1, NULL, BLOCKS},
-        {"unfused", 0, NULL, UNFUSED},   {"schedule", 0, NULL, SCHEDULE}, {"tolerance", 1, NULL, TOLERANCE},
-        {"elements", 1, NULL, ELEMENTS}, {"library", 1, NULL, LIBRARY},   {"report", 0, NULL, REPORT},
-        {"json", 0, NULL, JSON},         {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},
-        {"help", 0, NULL, HELP},         {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
-    opterr = 0;
+    static const struct option options[] = {{"output", 1, NULL, 'o'},        {"variant", 1, NULL, VARIANT},
+                                            {"define", 1, NULL, 'D'},        {"size", 1, NULL, SIZE},
+                                            {"backward", 0, NULL, BACKWARD}, {"training", 0, NULL, TRAINING},
+                                            {"dump", 1, NULL, DUMP},         {"explain", 0, NULL, EXPLAIN},
+                                            {"without", 1, NULL, WITHOUT},   {"seed", 1, NULL, SEED},
+                                            {"dump-dir", 1, NULL, DUMP_DIR}, {"machine", 0, NULL, MACHINE},
+                                            {"compare", 0, NULL, COMPARE},   {"tiles", 0, NULL, TILES},
+                                            {"blocks", 1, NULL, BLOCKS},     {"unfused", 0, NULL, UNFUSED},
+                                            {"schedule", 0, NULL, SCHEDULE}, {"tolerance", 1, NULL, TOLERANCE},
+                                            {"elements", 1, NULL, ELEMENTS}, {"library", 1, NULL, LIBRARY},
+                                            {"report", 0, NULL, REPORT},     {"json", 0, NULL, JSON},
+                                            {"verbose", 0, NULL, VERBOSE},   {"in", 1, NULL, IN},
+                                            {"chunk", 1, NULL, CHUNK},       {"help", 0, NULL, HELP},
+                                            {"version", 0, NULL, VERSION},   {NULL, 0, NULL, 0}};
+    opterr                               = 0;
     for (int c; (c = getopt_long(argc, argv, ":o:D:", options, NULL)) != -1;) {
         char *end = NULL;
         switch (c) {
@@ -211,6 +219,12 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             break;
         case UNFUSED:
             s->schedule.unfused = true;
+            break;
+        case CHUNK:
+            s->recurrences.chunk = strtol(optarg, &end, 10);
+            s->recurrences.never = s->recurrences.chunk == 0;
+            if (end == optarg || *end || s->recurrences.chunk < 0)
+                return usage("--chunk needs a number of positions, not", optarg);
             break;
         case SCHEDULE:
             s->draw_schedule = true;
@@ -444,12 +458,13 @@ static double difference(const double *machine, const double *reference, int64_t
     return worst;
 }
 
-static int run(settings *s, graph *g) {
+/* The interpreter computes g as the spec has it; what is compiled is `program`. Both have the same interface. */
+static int run(settings *s, graph *g, graph *program) {
     double **value = make_values(g, s->seed), **machine = NULL;
     interpretation *reference = NULL;
     int status                = EXIT_DONE;
     if (s->machine || s->tiles || s->compare)
-        machine = s->tiles ? run_tiles(g, value, s) : run_machine(g, value, s);
+        machine = s->tiles ? run_tiles(program, value, s) : run_machine(program, value, s);
     if (!(s->machine || s->tiles) || s->compare)
         reference = interpret_new(g, (const double *const *)value, s->seed);
     if (s->dump_dir && mkdir(s->dump_dir, 0777) != 0 && errno != EEXIST) {
@@ -567,7 +582,7 @@ static int compile(settings *s, graph *g, const char *name, const char *comment)
 }
 
 /* The graph as it is computed: with gradients where they are wanted, and simplified. False after an error. */
-static bool complete(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
+static bool complete(settings *s, const spec *mechanism, graph *g, bool warn, diagnostics *d) {
     bool backward = s->backward || s->command == CHECK_GRAD || wants(s, "grad");
     bool picture  = s->output && draw_is_picture(s->output) && !s->draw_schedule;
     if (picture && !backward)
@@ -581,18 +596,43 @@ static bool complete(settings *s, const spec *mechanism, graph *g, diagnostics *
         fputs("attnc: out of memory\n", stderr);
         exit(EXIT_ENVIRONMENT);
     }
-    orphan_warn(g, mechanism, known, d);
+    if (warn)
+        orphan_warn(g, mechanism, known, d);
     if (s->command != CHECK_GRAD) { /* which holds STOPs at their values */
         derive_forget_stops(g);
         simplify_outputs(g, &s->simplify);
-        orphan_warn(g, mechanism, known, d);
+        if (warn)
+            orphan_warn(g, mechanism, known, d);
     }
     free(known);
     return true;
 }
 
-static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
+static bool verified(const settings *s, const graph *g) {
     char error[256];
+    if (graph_verify(g, error, sizeof error))
+        return true;
+    fprintf(stderr, "attnc: the graph of %s is inconsistent, which is an error of the compiler: %s\n", s->spec_path,
+            error);
+    return false;
+}
+
+/* The graph that is compiled: where one is wanted to read, that has recurrences as the spec does. NULL after an error.
+ */
+static graph *make_program(settings *s, const spec *mechanism, const elaboration *how, diagnostics *d) {
+    graph *g     = graph_new();
+    bool picture = s->output && draw_is_picture(s->output) && !s->draw_schedule;
+    if (elaborate_mechanism(g, mechanism, how, d)) {
+        if (!picture && !s->schedule.unfused)
+            recurrence_by_chunks(g, &s->recurrences);
+        if (complete(s, mechanism, g, false, d) && verified(s, g))
+            return g;
+    }
+    graph_free(g);
+    return NULL;
+}
+
+static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     if (spec_get_kind(mechanism) != SPEC_MECHANISM) {
         if (s->json && !s->output) /* what stands in it is checked where it is used */
             return EXIT_DONE;
@@ -618,20 +658,23 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         return EXIT_INPUT;
     if (wants(s, "graph"))
         print_graph(s, g);
-    if (!complete(s, mechanism, g, d))
+    if (!complete(s, mechanism, g, true, d))
         return EXIT_INPUT;
     if (wants(s, "grad"))
         print_graph(s, g);
-    if (!graph_verify(g, error, sizeof error)) {
-        fprintf(stderr, "attnc: the graph of %s is inconsistent, which is an error of the compiler: %s\n", s->spec_path,
-                error);
+    if (!verified(s, g))
         return EXIT_INPUT;
-    }
-    if (s->command == RUN)
-        return run(s, g);
     if (s->command == CHECK_GRAD)
         return check_gradients(s, mechanism, &how, g, d);
-    return compile(s, g, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
+    if (s->command == RUN && !s->machine && !s->tiles && !s->compare)
+        return run(s, g, NULL);
+    graph *program = make_program(s, mechanism, &how, d);
+    int status     = !program ? EXIT_INPUT
+                     : s->command == RUN
+                         ? run(s, g, program)
+                         : compile(s, program, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
+    graph_free(program);
+    return status;
 }
 
 static int report(settings *s) {

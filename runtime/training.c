@@ -4,6 +4,7 @@
 #include "derive.h"
 #include "initialise.h"
 #include "orphan.h"
+#include "recurrence.h"
 #include "simplify.h"
 
 #include <omp.h>
@@ -44,7 +45,10 @@ static float *floats(int64_t elements, uint64_t *bytes) {
 static bool elaborate(graph *g, const training_request *r, bool train, diagnostics *d) {
     elaboration model = r->model_how, mechanism = r->mechanism_how;
     model.training = mechanism.training = train;
-    return elaborate_model(g, r->model, &r->mechanism, &mechanism, 1, &model, d);
+    if (!elaborate_model(g, r->model, &r->mechanism, &mechanism, 1, &model, d))
+        return false;
+    recurrence_by_chunks(g, NULL);
+    return true;
 }
 
 static bool make_step(training *t, const training_request *r, diagnostics *d, char *error, size_t size) {

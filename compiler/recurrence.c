@@ -1,0 +1,567 @@
+/* A recurrence S(t) = a(t) S(t-1) + u(t) p(t) + b(t), p(t) = sum of w(t) S(t-1), in chunks of C positions. Within a
+ * chunk that begins with the state Z, with D(j,r) the product of a over the positions after r up to j (1 where r = j):
+ *
+ *     S(j) = D(j) Z + sum[r <= j](D(j,r) (u(r) p(r) + b(r)))          D(j): the product of a up to j
+ *     p(j) = D(j-1) w(j) Z + sum[r < j](D(j-1,r) w(j) b(r)) + sum[r < j](D(j-1,r) w(j) u(r) p(r))
+ *
+ * where w(j) Z and the like are the sums that the spec takes. The last line is a unit triangular system for p; its
+ * matrix and all but the first term of its right side do not depend on Z. What is read of the state,
+ * sum of q(t) S(t), follows from the first line in the same way, and the first line at the end of the chunk gives the
+ * next Z: a scan over chunks instead of positions. Decays are multiplied from r on, step by step, so no ratio is above
+ * 1 if no decay is, and a decay of 0 is nothing special. */
+#include "enough.h"
+#include "reasons.h"
+#include "recurrence_internal.h"
+#include "rewrite.h"
+
+#include <stdio.h>
+
+enum { MOST_FACTORS = 16, LEAST_CHUNK = 16, MOST_CHUNK = 128, MATRIX_RATE = 8, PRODUCT_COST = 400 };
+
+static index_set bit(index_id i) {
+    return (index_set)1 << i;
+}
+
+/* One recurrence. */
+typedef struct recurrence {
+    graph *g;
+    node scan;
+    index_id time;
+    bool reverse;
+    int64_t length;
+    linear_state inside, outside; /* forms in the state before the step, within it; after it, elsewhere */
+    node decay;                   /* a; NODE_NONE: 1 */
+    bool corrected;               /* is there a p? */
+    state_read correction;        /* p */
+    node update;                  /* u */
+    unsigned added;               /* b, a sum of these */
+    node add[MOST_TERMS];
+    /* what reads it elsewhere */
+    size_t reader_count, reader_room;
+    node *reader;
+    bool stuck;
+    node_map met;
+    /* in chunks */
+    int64_t chunk, chunks;
+    index_id c, j, r;
+    node d, d_before;             /* D(j,r), D(j-1,r): NODE_NONE: 1 */
+    node d_start, d_start_before; /* D(j), D(j-1) */
+    node d_end, d_whole;          /* D(C-1,r), D(C-1) */
+    node state, solved;           /* scans over chunks: Z after the chunk, p */
+    node begin;                   /* Z */
+} recurrence;
+
+/* What is multiplied. */
+typedef struct factors {
+    unsigned count;
+    node item[MOST_FACTORS];
+} factors;
+
+static void add_factor(graph *g, factors *f, node n) {
+    double value;
+    if (graph_is_constant(g, n, &value) && value == 1)
+        return;
+    if (f->count < MOST_FACTORS)
+        f->item[f->count++] = n;
+    else
+        f->item[MOST_FACTORS - 1] = graph_mul(g, f->item[MOST_FACTORS - 1], n);
+}
+
+static void take_factors(graph *g, node n, factors *f) {
+    node_view v = graph_view(g, n);
+    switch (v.op) {
+    case NODE_MUL: {
+        node a = v.child[0], b = v.child[1];
+        take_factors(g, a, f);
+        take_factors(g, b, f);
+        return;
+    }
+    case NODE_NEG:
+        add_factor(g, f, graph_float(g, -1));
+        take_factors(g, graph_view(g, n).child[0], f);
+        return;
+    case NODE_DIV: {
+        node a = v.child[0], b = v.child[1];
+        take_factors(g, a, f);
+        add_factor(g, f, graph_div(g, graph_float(g, 1), b));
+        return;
+    }
+    case NODE_SELECT: { /* 0 where a condition fails: so is every factor, whatever it is there */
+        node condition = v.child[0];
+        if (!graph_is_guarded(g, n))
+            break;
+        factors inner = {0};
+        take_factors(g, v.child[1], &inner);
+        for (unsigned i = 0; i < inner.count; i++)
+            add_factor(g, f, graph_select(g, condition, inner.item[i], graph_float(g, 0)));
+        return;
+    }
+    case NODE_GATHER: { /* outside the range of an index every factor that has it is 0 */
+        index_id from[GRAPH_INDICES];
+        node to[GRAPH_INDICES];
+        unsigned count = v.child_count - 1;
+        for (unsigned i = 0; i < count; i++) {
+            from[i] = v.substituted[i];
+            to[i]   = v.child[i + 1];
+        }
+        factors inner = {0};
+        take_factors(g, v.child[0], &inner);
+        for (unsigned i = 0; i < inner.count; i++)
+            add_factor(g, f, graph_gather(g, inner.item[i], count, from, to));
+        return;
+    }
+    default:
+        break;
+    }
+    add_factor(g, f, n);
+}
+
+/* The product of those that have, or have not, one of the indices. */
+static node multiplied(graph *g, const factors *f, index_set indices, bool have) {
+    node n = graph_float(g, 1);
+    for (unsigned i = 0; i < f->count; i++)
+        if (((graph_view(g, f->item[i]).free & indices) != 0) == have)
+            n = graph_mul(g, n, f->item[i]);
+    return n;
+}
+
+/* Is it one? */
+
+static bool is_zero(graph *g, node n) {
+    double value;
+    return graph_is_constant(g, n, &value) && value == 0;
+}
+
+/* a, p, u and b from the scan's body. */
+static bool recognise(recurrence *x) {
+    graph *g     = x->g;
+    node_view v  = graph_view(g, x->scan);
+    x->time      = v.scan_index;
+    x->reverse   = v.reverse;
+    x->length    = graph_index_extent(g, x->time);
+    node leaf    = graph_scan_leaf(g, v.scan_label, v.scan_state);
+    index_set of = v.free & ~bit(x->time);
+    x->inside    = (linear_state){.g = g, .before = leaf, .indices = of};
+    x->outside   = (linear_state){.g = g, .after = x->scan, .indices = of};
+    if (v.type != TYPE_FLOAT || graph_scan_states(g, v.scan_label) != 1 || graph_is_open(g, x->scan))
+        return false;
+    linear_form form = {0};
+    node decay       = NODE_NONE;
+    if (!linear_form_of(&x->inside, graph_scan_body(g, x->scan), &form))
+        return false;
+    for (unsigned i = 0; i < form.count; i++) {
+        const linear_term *t = &form.term[i];
+        if (t->kind == TERM_CONSTANT) {
+            x->add[x->added++] = t->coefficient;
+        } else if (t->kind == TERM_STATE) {
+            if (t->read.at.count || decay)
+                return false;
+            decay = t->coefficient;
+        } else {
+            if (x->corrected)
+                return false; /* one sum only */
+            x->corrected  = true;
+            x->correction = t->read;
+            x->update     = t->coefficient;
+        }
+    }
+    if (!decay || (graph_view(g, decay).free & ~of & ~bit(x->time)))
+        return false;
+    double value;
+    x->decay = graph_is_constant(g, decay, &value) && value == 1 ? NODE_NONE : decay;
+    if (!x->corrected)
+        return true;
+    /* p must not have what it sums over, and must lie where the state does */
+    index_set summed = contracted(&x->inside, &x->correction), has = read_indices(&x->inside, &x->correction);
+    for (unsigned i = 0; i < graph_index_count(g); i++)
+        if ((of & ~summed) >> i & 1 && renamed(&x->correction.at, (index_id)i) != i)
+            return false;
+    return summed && !(has & summed) && !(has & ~of & ~bit(x->time));
+}
+
+/* Who reads it? */
+
+static void visit(recurrence *x, node n);
+
+static void visit_form(recurrence *x, const linear_form *form) {
+    for (unsigned i = 0; i < form->count; i++) {
+        visit(x, form->term[i].coefficient);
+        if (form->term[i].kind == TERM_READ) {
+            visit(x, form->term[i].read.weight);
+            if (form->term[i].read.domain)
+                visit(x, form->term[i].read.domain);
+        }
+    }
+}
+
+/* Sums that take nothing of the state but what they sum over. */
+static bool reads_well(recurrence *x, node n, linear_form *form) {
+    node_view v = graph_view(x->g, n);
+    if (v.op != NODE_REDUCE || v.type != TYPE_FLOAT || !linear_form_of(&x->outside, n, form))
+        return false;
+    for (unsigned i = 0; i < form->count; i++)
+        if (form->term[i].kind == TERM_STATE ||
+            (form->term[i].kind == TERM_READ && !contracted(&x->outside, &form->term[i].read)))
+            return false;
+    return true;
+}
+
+static void visit(recurrence *x, node n) {
+    if (x->stuck || !linear_depends(&x->outside, n) || node_map_find(&x->met, n))
+        return;
+    node_map_enter(&x->met, n);
+    linear_form form = {0};
+    if (n == x->scan || n == x->outside.before) {
+        x->stuck = true;
+    } else if (reads_well(x, n, &form)) {
+        if (x->reader_count == x->reader_room) {
+            size_t more    = x->reader_room ? 2 * x->reader_room : 8;
+            x->reader      = enough_grown(x->reader, x->reader_room, more, sizeof *x->reader);
+            x->reader_room = more;
+        }
+        x->reader[x->reader_count++] = n;
+        visit_form(x, &form);
+    } else {
+        unsigned count = graph_view(x->g, n).child_count;
+        for (unsigned i = 0; i < count; i++)
+            visit(x, graph_view(x->g, n).child[i]);
+    }
+}
+
+static bool find_readers(recurrence *x) {
+    x->outside.before = graph_scan_before(x->g, x->scan);
+    for (uint32_t i = 0; i < graph_output_count(x->g); i++)
+        visit(x, graph_output(x->g, i)->node);
+    return !x->stuck && x->reader_count > 0;
+}
+
+/* Is it worth it? Operations for one position, with those in products of matrices at a fraction. */
+
+static double space(const recurrence *x, index_set set) {
+    return (double)graph_space(x->g, set & ~bit(x->time));
+}
+
+static double token_cost(recurrence *x) {
+    double state = space(x, x->outside.indices), cost = state * (2 + 2 * x->added);
+    if (x->corrected)
+        cost += 4 * state;
+    return cost + 2 * state * (double)x->reader_count;
+}
+
+/* Of the sums of `read` with each of what is added at an earlier position of the chunk. */
+static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, double chunk) {
+    double cost      = 0;
+    index_set summed = contracted(s, read);
+    for (unsigned i = 0; i <= x->added; i++) {
+        node n = i < x->added ? x->add[i] : x->corrected ? x->update : NODE_NONE;
+        if (!n)
+            continue;
+        factors f = {0};
+        take_factors(x->g, n, &f);
+        index_set pair = graph_view(x->g, read->weight).free & ~read->vars, all = pair;
+        for (unsigned k = 0; k < f.count; k++) {
+            index_set has = graph_view(x->g, f.item[k]).free;
+            all |= has & ~summed;
+            if (has & summed)
+                pair |= has & ~summed;
+        }
+        index_set decays = x->decay ? graph_view(x->g, x->decay).free : 0;
+        double rate      = decays & summed ? 1 : MATRIX_RATE;
+        cost += 2 * chunk * space(x, pair) * space(x, summed) / rate;
+        cost += 2 * chunk * space(x, all) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE);
+        cost += 2 * PRODUCT_COST * space(x, pair) / chunk;
+    }
+    return cost;
+}
+
+static double chunk_cost(recurrence *x, double chunk) {
+    double state = space(x, x->outside.indices), cost = 0;
+    if (x->decay)
+        cost += 3 * chunk * space(x, graph_view(x->g, x->decay).free);
+    for (size_t k = 0; k < x->reader_count; k++) {
+        linear_form form = {0};
+        reads_well(x, x->reader[k], &form);
+        for (unsigned i = 0; i < form.count; i++)
+            if (form.term[i].kind == TERM_READ)
+                cost += pair_cost(x, &x->outside, &form.term[i].read, chunk) + 2 * state / MATRIX_RATE;
+    }
+    if (x->corrected)
+        cost += pair_cost(x, &x->inside, &x->correction, chunk) + 6 * state / MATRIX_RATE;
+    return cost + 2 * state * x->added / MATRIX_RATE + 4 * state / chunk;
+}
+
+/* How many positions; 0: it stays as it is. */
+static int64_t choose_chunk(recurrence *x, int64_t wanted) {
+    if (wanted)
+        return wanted < x->length ? wanted : x->length;
+    double least = token_cost(x);
+    int64_t best = 0;
+    for (int64_t chunk = LEAST_CHUNK; chunk <= MOST_CHUNK && chunk <= x->length; chunk *= 2) {
+        double cost = chunk_cost(x, (double)chunk);
+        if (cost < least) {
+            least = cost;
+            best  = chunk;
+        }
+    }
+    return best;
+}
+
+/* In chunks */
+
+static node whole(graph *g, node n, int64_t factor, node more) {
+    return graph_add(g, graph_mul(g, n, graph_int(g, factor)), more);
+}
+
+/* The position that is number `place` of the chunk. */
+static node position(recurrence *x, index_id place) {
+    graph *g = x->g;
+    node n   = whole(g, graph_index_value(g, x->c), x->chunk, graph_index_value(g, place));
+    return x->reverse ? graph_sub(g, graph_int(g, x->length - 1), n) : n;
+}
+
+/* n at that position, and where the read takes the state. Beyond the last position everything is 0. */
+static node placed(recurrence *x, node n, index_id place, const renaming *at) {
+    index_id from[TENSOR_RANK + 1];
+    node to[TENSOR_RANK + 1];
+    unsigned count  = 0;
+    index_set free_ = graph_view(x->g, n).free;
+    if (free_ & bit(x->time)) {
+        from[count] = x->time;
+        to[count++] = position(x, place);
+    }
+    for (unsigned k = 0; at && k < at->count; k++)
+        if (free_ >> at->from[k] & 1) {
+            from[count] = at->from[k];
+            to[count++] = graph_index_value(x->g, at->to[k]);
+        }
+    return count ? graph_gather(x->g, n, count, from, to) : n;
+}
+
+static node at_index(graph *g, node n, index_id i, node value) {
+    return graph_view(g, n).free & bit(i) ? graph_gather(g, n, 1, &i, &value) : n;
+}
+
+static node less(graph *g, index_id a, index_id b, bool or_equal) {
+    return graph_pointwise(g, or_equal ? NODE_LESS_EQUAL : NODE_LESS, graph_index_value(g, a), graph_index_value(g, b),
+                           NODE_NONE);
+}
+
+static node equals(graph *g, index_id i, int64_t value) {
+    return graph_pointwise(g, NODE_EQUAL, graph_index_value(g, i), graph_int(g, value), NODE_NONE);
+}
+
+/* D, in all the forms that are needed. */
+static void make_decays(recurrence *x) {
+    graph *g = x->g;
+    if (!x->decay)
+        return;
+    node one = graph_float(g, 1), zero = graph_float(g, 0);
+    node a          = placed(x, x->decay, x->j, NULL);
+    index_set free_ = graph_view(g, a).free & ~bit(x->j);
+    node leaf       = graph_previous(g, x->j, false, free_ | bit(x->r), TYPE_FLOAT);
+    node here       = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_index_value(g, x->r), NODE_NONE);
+    x->d            = graph_scan(g, leaf, zero, graph_select(g, here, one, graph_mul(g, leaf, a)));
+    leaf            = graph_previous(g, x->j, false, free_, TYPE_FLOAT);
+    x->d_start      = graph_scan(g, leaf, one, graph_mul(g, leaf, a));
+    node before     = graph_add(g, graph_index_value(g, x->j), graph_int(g, -1));
+    node last       = graph_int(g, x->chunk - 1);
+    x->d_before     = at_index(g, x->d, x->j, before);
+    x->d_start_before = graph_select(g, equals(g, x->j, 0), one, at_index(g, x->d_start, x->j, before));
+    x->d_end          = at_index(g, x->d, x->j, last);
+    x->d_whole        = at_index(g, x->d_start, x->j, last);
+}
+
+/* sum over what the read sums over, of its weight at j times the given factors */
+static node read_sum(recurrence *x, const state_read *read, const factors *f) {
+    graph *g     = x->g;
+    node domain  = read->domain ? placed(x, read->domain, x->j, NULL) : NODE_NONE;
+    index_set of = read->vars;
+    if (domain) /* what it depends on stays inside */
+        of |= graph_view(g, domain).free & read->vars;
+    return graph_mul(g, graph_reduce(g, REDUCE_SUM, read->vars, domain, multiplied(g, f, of, true)),
+                     multiplied(g, f, of, false));
+}
+
+static void take_weight(recurrence *x, const state_read *read, factors *f) {
+    take_factors(x->g, placed(x, read->weight, x->j, NULL), f);
+}
+
+/* The part of a read that comes from the state at the chunk's beginning, Z. */
+static node read_of_begin(recurrence *x, const state_read *read, node begin) {
+    factors f = {0};
+    take_weight(x, read, &f);
+    node decay = read->before ? x->d_start_before : x->d_start;
+    if (decay)
+        add_factor(x->g, &f, placed(x, decay, x->j, &read->at));
+    add_factor(x->g, &f, placed(x, begin, x->j, &read->at));
+    return read_sum(x, read, &f);
+}
+
+/* What multiplies, in a read at j, what was added at r: `added` there, times the decay since. */
+static node read_of_added(recurrence *x, const state_read *read, node added) {
+    factors f = {0};
+    take_weight(x, read, &f);
+    node decay = read->before ? x->d_before : x->d;
+    if (decay)
+        add_factor(x->g, &f, placed(x, decay, x->j, &read->at));
+    factors more = {0};
+    take_factors(x->g, placed(x, added, x->r, &read->at), &more);
+    for (unsigned i = 0; i < more.count; i++)
+        add_factor(x->g, &f, more.item[i]);
+    return read_sum(x, read, &f);
+}
+
+static node earlier(recurrence *x, const state_read *read, node body) {
+    return graph_reduce(x->g, REDUCE_SUM, bit(x->r), less(x->g, x->r, x->j, !read->before), body);
+}
+
+/* The part of a read that comes from b. */
+static node read_of_additions(recurrence *x, const state_read *read) {
+    node sum = graph_float(x->g, 0);
+    for (unsigned i = 0; i < x->added; i++)
+        if (!is_zero(x->g, x->add[i]))
+            sum = graph_add(x->g, sum, earlier(x, read, read_of_added(x, read, x->add[i])));
+    return sum;
+}
+
+/* What is added at r, times the decay until the chunk's end, with the decay at the first factor that shares an index
+ * of the state with it: one operand of a product of matrices. */
+static node decayed_to_end(recurrence *x, node added) {
+    graph *g  = x->g;
+    factors f = {0};
+    take_factors(g, placed(x, added, x->r, NULL), &f);
+    if (x->d_end)
+        add_factor(g, &f, x->d_end);
+    return multiplied(g, &f, 0, false);
+}
+
+/* The scan over chunks. Its states: Z after the chunk, and p where there is one. */
+static void make_scan(recurrence *x) {
+    graph *g         = x->g;
+    index_set state  = x->outside.indices;
+    uint32_t label   = graph_new_scan(g);
+    node previous[2] = {graph_scan_state(g, label, 0, x->c, false, state, TYPE_FLOAT)};
+    node init[2]     = {graph_scan_init(g, x->scan), graph_float(g, 0)}, body[2], scan[2];
+    unsigned states  = 1;
+    node next        = x->d_whole ? graph_mul(g, x->d_whole, previous[0]) : previous[0];
+    for (unsigned i = 0; i < x->added; i++)
+        next = graph_add(g, next, graph_reduce(g, REDUCE_SUM, bit(x->r), NODE_NONE, decayed_to_end(x, x->add[i])));
+    if (x->corrected) {
+        const state_read *p = &x->correction;
+        node matrix         = read_of_added(x, p, x->update);
+        node right          = graph_add(g, read_of_begin(x, p, previous[0]), read_of_additions(x, p));
+        body[1]             = graph_solve(g, x->j, x->r, false, matrix, right);
+        index_set has       = graph_view(g, body[1]).free & ~bit(x->c);
+        previous[1]         = graph_scan_state(g, label, 1, x->c, false, has, TYPE_FLOAT);
+        states              = 2;
+        node solved         = at_index(g, body[1], x->j, graph_index_value(g, x->r));
+        next                = graph_add(
+                           g, next,
+                           graph_reduce(g, REDUCE_SUM, bit(x->r), NODE_NONE, graph_mul(g, decayed_to_end(x, x->update), solved)));
+    }
+    body[0] = next;
+    graph_scan_group(g, states, previous, init, body, scan);
+    x->state  = scan[0];
+    x->solved = states == 2 ? scan[1] : NODE_NONE;
+    x->begin  = graph_scan_before(g, x->state);
+}
+
+/* What a read is, for all positions of a chunk. */
+static node read_in_chunk(recurrence *x, const state_read *read) {
+    graph *g = x->g;
+    node sum = graph_add(g, read_of_begin(x, read, x->begin), read_of_additions(x, read));
+    if (!x->corrected)
+        return sum;
+    node solved = at_index(g, x->solved, x->j, graph_index_value(g, x->r));
+    factors f   = {0};
+    add_factor(g, &f, read_of_added(x, read, x->update));
+    solved = placed(x, solved, x->r, &read->at);
+    return graph_add(g, sum, earlier(x, read, graph_mul(g, multiplied(g, &f, 0, false), solved)));
+}
+
+/* The same at the position t. */
+static node by_position(recurrence *x, node n) {
+    graph *g = x->g;
+    node t   = graph_index_value(g, x->time);
+    if (x->reverse)
+        t = graph_sub(g, graph_int(g, x->length - 1), t);
+    node size        = graph_int(g, x->chunk);
+    index_id from[2] = {x->c, x->j};
+    node to[2]       = {graph_div(g, t, size), graph_pointwise(g, NODE_MOD, t, size, NODE_NONE)};
+    index_set free_  = graph_view(g, n).free;
+    bool both        = (free_ & bit(x->c)) && (free_ & bit(x->j));
+    return both ? graph_gather(g, n, 2, from, to) : at_index(g, at_index(g, n, x->c, to[0]), x->j, to[1]);
+}
+
+static node reader_in_chunks(recurrence *x, node reader) {
+    graph *g         = x->g;
+    linear_form form = {0};
+    reads_well(x, reader, &form);
+    node sum = graph_float(g, 0);
+    for (unsigned i = 0; i < form.count; i++) {
+        const linear_term *t = &form.term[i];
+        node part            = t->coefficient;
+        if (t->kind == TERM_READ)
+            part = graph_mul(g, part, by_position(x, read_in_chunk(x, &t->read)));
+        sum = graph_add(g, sum, part);
+    }
+    return sum;
+}
+
+static bool make_indices(recurrence *x) {
+    const char *time = graph_index_name(x->g, x->time);
+    char name[3][256];
+    static const char *const part[3] = {"chunk", "in", "from"};
+    for (unsigned i = 0; i < 3; i++) /* no name of a spec has a dot */
+        snprintf(name[i], sizeof name[i], "%.200s.%s", time, part[i]);
+    x->chunks = (x->length + x->chunk - 1) / x->chunk;
+    x->c      = graph_index(x->g, name[0], x->chunks);
+    x->j      = graph_index(x->g, name[1], x->chunk);
+    x->r      = graph_index(x->g, name[2], x->chunk);
+    return x->c < GRAPH_INDICES && x->j < GRAPH_INDICES && x->r < GRAPH_INDICES;
+}
+
+static void rewrite_readers(recurrence *x) {
+    graph *g         = x->g;
+    uint32_t outputs = graph_output_count(g);
+    node *to = enough(calloc(x->reader_count, sizeof *to)), *root = enough(calloc(outputs, sizeof *root));
+    graph_because(g, REASON_SPEC, NODE_NONE);
+    make_decays(x);
+    make_scan(x);
+    for (size_t i = 0; i < x->reader_count; i++)
+        to[i] = reader_in_chunks(x, x->reader[i]);
+    for (uint32_t i = 0; i < outputs; i++)
+        root[i] = graph_output(g, i)->node;
+    rewrite_replace(g, (unsigned)x->reader_count, x->reader, to, outputs, root);
+    for (uint32_t i = 0; i < outputs; i++)
+        graph_set_output_node(g, i, root[i]);
+    for (size_t i = 0; i < x->reader_count; i++)
+        if (graph_node_name(g, x->reader[i]))
+            graph_name_node(g, to[i], graph_node_name(g, x->reader[i]));
+    free(to);
+    free(root);
+}
+
+static void try_scan(graph *g, node scan, const recurrence_options *options) {
+    recurrence x = {.g = g, .scan = scan};
+    if (recognise(&x) && find_readers(&x)) {
+        x.chunk = choose_chunk(&x, options->chunk);
+        if (x.chunk && make_indices(&x))
+            rewrite_readers(&x);
+    }
+    node_map_free(&x.inside.depends);
+    node_map_free(&x.outside.depends);
+    node_map_free(&x.met);
+    free(x.reader);
+}
+
+void recurrence_by_chunks(graph *g, const recurrence_options *options) {
+    static const recurrence_options by_cost;
+    options = options ? options : &by_cost;
+    /* from the last on: those that it reads are still what they were */
+    for (uint32_t label = graph_scan_labels(g); label > 0 && !options->never; label--) {
+        node scan = graph_scan_node(g, label, 0);
+        if (scan)
+            try_scan(g, scan, options);
+    }
+}

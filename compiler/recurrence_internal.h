@@ -1,0 +1,57 @@
+/* What the files of recurrence.h share: a value as a linear form in a scan's state. */
+#ifndef ATTNC_RECURRENCE_INTERNAL_H
+#define ATTNC_RECURRENCE_INTERNAL_H
+
+#include "node_map.h"
+#include "recurrence.h"
+
+enum { MOST_TERMS = 24 };
+
+/* A state, each of whose indices may be read at another: from[k] at to[k]. */
+typedef struct renaming {
+    unsigned count;
+    index_id from[TENSOR_RANK], to[TENSOR_RANK];
+} renaming;
+
+/* sum over vars where domain (NODE_NONE: all) of weight * state, the state before the step or after it. */
+typedef struct state_read {
+    index_set vars;
+    node weight, domain;
+    renaming at;
+    bool before;
+} state_read;
+
+typedef enum term_kind { TERM_CONSTANT, TERM_STATE, TERM_READ } term_kind;
+
+/* coefficient · (1, the state, or a read of it). Neither coefficient nor weights depend on the state. */
+typedef struct linear_term {
+    term_kind kind;
+    node coefficient;
+    state_read read; /* STATE: at and before only */
+} linear_term;
+
+typedef struct linear_form {
+    unsigned count;
+    linear_term term[MOST_TERMS];
+} linear_form;
+
+/* The state that forms are linear in: nodes that stand for it after a step and before it (NODE_NONE: neither). */
+typedef struct linear_state {
+    graph *g;
+    node after, before;
+    index_set indices; /* of the state, without the scanned one */
+    node_map depends;  /* node: 1 it contains one of the two, 2 it does not */
+} linear_state;
+
+bool linear_depends(linear_state *s, node n);
+/* False where n is not linear in the state, as far as is seen. */
+bool linear_form_of(linear_state *s, node n, linear_form *form);
+/* The index at which a read takes the state's index i. */
+index_id renamed(const renaming *at, index_id i);
+/* The indices of the state that the read sums over. */
+index_set contracted(const linear_state *s, const state_read *read);
+/* The indices that the value of the read has. */
+index_set read_indices(const linear_state *s, const state_read *read);
+bool same_read(const state_read *a, const state_read *b);
+
+#endif
