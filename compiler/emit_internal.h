@@ -1,6 +1,7 @@
 /* What the emitter's files share. emit_llvm.c: kernels and the entry point; emit_statement.c: what kernels are made of;
  * emit_range.c: loops, and blocks of indices; emit_product.c: products of matrices; emit_value.c: expressions;
- * emit_math.c: elementary functions; emit_topk.c: selection; emit_key.c: which kernels are the same. */
+ * emit_math.c: elementary functions; emit_topk.c: selection; emit_solve.c: triangular systems; emit_key.c: which
+ * kernels are the same. */
 #ifndef ATTNC_EMIT_INTERNAL_H
 #define ATTNC_EMIT_INTERNAL_H
 
@@ -81,6 +82,9 @@ void emit_store(emitter *e, const environment *at, uint32_t buffer_number, LLVMV
 LLVMValueRef emit_load(emitter *e, const environment *at, uint32_t buffer_number, value_type type);
 bool emit_affine(emitter *e, environment *at, node n, index_id var, int *coefficient, LLVMValueRef *rest);
 
+/* Memory of `count` numbers, taken once per call of the kernel. */
+LLVMValueRef emit_scratch(emitter *e, LLVMTypeRef type, int64_t count, const char *name);
+
 /* Elementary functions on float. */
 LLVMValueRef emit_math(emitter *e, node_op op, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_intrinsic(emitter *e, const char *name, LLVMValueRef *arguments, unsigned count);
@@ -106,6 +110,8 @@ void emit_open_single(emitter *e, environment *at);
  * each other. */
 LLVMValueRef emit_begin(emitter *e, const environment *at, index_id index);
 LLVMValueRef emit_end(emitter *e, const environment *at, index_id index);
+/* The values of an index that this thread goes through here. */
+void emit_share(emitter *e, const environment *at, index_id index, LLVMValueRef *begin, LLVMValueRef *end);
 LLVMValueRef emit_length(emitter *e, const environment *at, const axis_order *order);
 void emit_open_item(emitter *e, environment *at, const axis_order *order, LLVMValueRef item);
 LLVMValueRef emit_smaller(emitter *e, LLVMValueRef a, LLVMValueRef b);
@@ -134,6 +140,7 @@ void emit_product(emitter *e, const environment *at, const matrix_product *p, LL
 /* In how many parts a step's product is divided, however many threads there are. */
 unsigned emit_product_parts(const emitter *e, const step *t);
 void emit_topk(emitter *e, environment *at, const statement *s);
+void emit_solve(emitter *e, environment *at, const statement *s);
 
 /* The text that is the same for kernels that are the same but for their buffers and random numbers; fills e->buffer,
  * e->random in order of occurrence and numbers the tiles. Freed by the caller. */

@@ -157,7 +157,7 @@ static void write_product(writer *w, const matrix_product *p) {
     add(&w->out, "%d", p->into);
 }
 
-/* STORE, REDUCE, ACCUMULATE, TOPK */
+/* STORE, REDUCE, ACCUMULATE, TOPK, SOLVE */
 static void write_assignment(writer *w, const statement *s) {
     write_buffer(w, s->target);
     w->computing = s->value && w->e->s->buffer_of[s->value] == s->target ? s->value : NODE_NONE;
@@ -168,6 +168,12 @@ static void write_assignment(writer *w, const statement *s) {
         add(&w->out, "v%u", s->var[i]);
     if (s->kind == STATEMENT_STORE || s->kind == STATEMENT_TOPK)
         write_node(w, s->value);
+    if (s->kind == STATEMENT_SOLVE) {
+        node_view v = graph_view(w->e->g, s->value);
+        add(&w->out, "%u:%llx:%d:", s->index, (unsigned long long)v.vars, s->reverse);
+        write_node(w, v.child[0]);
+        write_node(w, v.child[1]);
+    }
     write_node(w, s->domain);
     write_node(w, s->summand);
     write_node(w, s->scatter_to);

@@ -26,18 +26,16 @@ static LLVMTypeRef element_type_of(const emitter *e, const buffer *b) {
     return b->element == ELEMENT_BOOL ? e->i8 : b->element == ELEMENT_INT32 ? e->i32 : e->f32;
 }
 
-/* Taken once per call of the kernel. */
-static LLVMValueRef new_tile(emitter *e, const buffer *b) {
+LLVMValueRef emit_scratch(emitter *e, LLVMTypeRef type, int64_t count, const char *name) {
     LLVMBasicBlockRef here  = LLVMGetInsertBlock(e->builder);
     LLVMBasicBlockRef first = LLVMGetEntryBasicBlock(e->function);
     LLVMValueRef start      = LLVMGetFirstInstruction(first);
     if (start)
         LLVMPositionBuilderBefore(e->builder, start);
-    LLVMTypeRef type  = LLVMArrayType2(element_type_of(e, b), (uint64_t)b->elements);
-    LLVMValueRef tile = LLVMBuildAlloca(e->builder, type, "tile");
-    LLVMSetAlignment(tile, 64);
+    LLVMValueRef scratch = LLVMBuildAlloca(e->builder, LLVMArrayType2(type, (uint64_t)count), name);
+    LLVMSetAlignment(scratch, 64);
     LLVMPositionBuilderAtEnd(e->builder, here);
-    return tile;
+    return scratch;
 }
 
 /* What the entry point has of a buffer. */
@@ -61,7 +59,7 @@ LLVMValueRef emit_buffer(emitter *e, uint32_t number) {
         return LLVMGetParam(e->function, e->parameter_of[number]);
     LLVMValueRef *tile = &e->tile[e->parameter_of[number]];
     if (!*tile)
-        *tile = new_tile(e, b);
+        *tile = emit_scratch(e, element_type_of(e, b), b->elements, "tile");
     return *tile;
 }
 

@@ -62,6 +62,18 @@ LLVMValueRef emit_end(emitter *e, const environment *at, index_id index) {
     return at->end[index] ? at->end[index] : emit_int(e, graph_index_extent(e->g, index));
 }
 
+void emit_share(emitter *e, const environment *at, index_id index, LLVMValueRef *begin, LLVMValueRef *end) {
+    *begin = emit_begin(e, at, index);
+    *end   = emit_end(e, at, index);
+    if (index != e->split)
+        return;
+    bool all          = *begin == e->split_begin && *end == e->split_end;
+    LLVMValueRef from = LLVMBuildNSWAdd(e->builder, e->split_begin, emit_lo(e), "");
+    LLVMValueRef to   = LLVMBuildNSWAdd(e->builder, e->split_begin, emit_hi(e), "");
+    *begin            = all ? from : emit_larger(e, *begin, from);
+    *end              = all ? to : emit_smaller(e, *end, to);
+}
+
 LLVMValueRef emit_length(emitter *e, const environment *at, const axis_order *order) {
     LLVMValueRef length = emit_int(e, 1);
     for (unsigned i = 0; i < order->rank; i++) {

@@ -159,15 +159,9 @@ static void store_statement(emitter *e, environment *at, const statement *s) {
 /* Statements */
 
 static void for_statement(emitter *e, environment *at, const statement *s) {
-    LLVMBuilderRef l   = e->builder;
-    LLVMValueRef begin = emit_begin(e, at, s->index), end = emit_end(e, at, s->index);
-    if (s->index == e->split) { /* only what this thread has of it */
-        bool all          = begin == e->split_begin && end == e->split_end;
-        LLVMValueRef from = LLVMBuildNSWAdd(l, e->split_begin, emit_lo(e), "");
-        LLVMValueRef to   = LLVMBuildNSWAdd(l, e->split_begin, emit_hi(e), "");
-        begin             = all ? from : emit_larger(e, begin, from);
-        end               = all ? to : emit_smaller(e, end, to);
-    }
+    LLVMBuilderRef l = e->builder;
+    LLVMValueRef begin, end;
+    emit_share(e, at, s->index, &begin, &end);
     loop one           = emit_open(e, begin, end, NULL);
     LLVMValueRef value = one.counter;
     if (s->reverse) {
@@ -228,6 +222,9 @@ void emit_statements(emitter *e, environment *at, const statement *s) {
             break;
         case STATEMENT_TOPK:
             emit_topk(e, at, s);
+            break;
+        case STATEMENT_SOLVE:
+            emit_solve(e, at, s);
             break;
         case STATEMENT_BLOCK:
             block_statement(e, at, s);

@@ -42,14 +42,7 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     node domain = v.child[0], score = v.child[1];
     environment inner = *at;
 
-    /* scratch for one row, taken once per call of the kernel */
-    LLVMBasicBlockRef here  = LLVMGetInsertBlock(b);
-    LLVMBasicBlockRef first = LLVMGetEntryBasicBlock(e->function);
-    LLVMValueRef start      = LLVMGetFirstInstruction(first);
-    if (start)
-        LLVMPositionBuilderBefore(b, start);
-    LLVMValueRef keys = LLVMBuildArrayAlloca(b, e->i32, word(e, (uint32_t)extent), "keys");
-    LLVMPositionBuilderAtEnd(b, here);
+    LLVMValueRef keys = emit_scratch(e, e->i32, extent, "keys");
 
     row r  = {keys, emit_begin(e, at, v.scan_index), emit_end(e, at, v.scan_index)};
     loop l = emit_open(e, r.begin, r.end, NULL);

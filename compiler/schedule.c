@@ -188,7 +188,7 @@ unsigned schedule_own_cost(const graph *g, node n) {
 }
 
 static bool always_stored(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE;
 }
 
 /* A node that is not a reduction is stored where repeating it would cost more than keeping it: it is used
@@ -293,7 +293,7 @@ static void require_children(scheduler *c, node n, uint32_t scan) {
     node_map_free(&seen);
     node_view v = graph_view(c->g, n);
     for (unsigned i = 0; i < later.count; i++) {
-        c->hint = schedule_order(c, n, v.free | (v.op == NODE_REDUCE ? v.vars : 0));
+        c->hint = schedule_order(c, n, v.free | (v.op == NODE_REDUCE || v.op == NODE_SOLVE ? v.vars : 0));
         require(c, later.node[i]);
         c->hint = outer;
     }

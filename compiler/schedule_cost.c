@@ -79,10 +79,9 @@ static index_set shape_of_leaf(const walk *w, const leaf *l) {
 
 static item *take_apart(walk *w, const statement *list, const axis_order *loops, index_set *shape);
 
-static void take_leaf(walk *w, item *made, const statement *t, const axis_order *loops) {
-    made->leaf  = t->kind == STATEMENT_PRODUCT ? leaf_of_product(w->s, t->product, loops, touch, w)
-                                               : leaf_of_statement(w->s, t, loops, touch, w);
-    made->shape = shape_of_leaf(w, made->leaf);
+static void take_leaf(walk *w, item *made, leaf *l) {
+    made->leaf  = l;
+    made->shape = shape_of_leaf(w, l);
 }
 
 static void take_branch(walk *w, item *made, const statement *t) {
@@ -110,8 +109,12 @@ static item *take_apart(walk *w, const statement *list, const axis_order *loops,
         if (list->kind == STATEMENT_FOR || list->kind == STATEMENT_BLOCK || list->kind == STATEMENT_IF)
             take_branch(w, made, list);
         else
-            take_leaf(w, made, list, loops);
+            take_leaf(w, made,
+                      list->kind == STATEMENT_PRODUCT ? leaf_of_product(w->s, list->product, loops, touch, w)
+                                                      : leaf_of_statement(w->s, list, loops, touch, w));
         *shape |= made->shape;
+        if (list->kind == STATEMENT_SOLVE)
+            take_leaf(w, new_item(&end), leaf_of_triangle(w->s, list, loops, touch, w));
     }
     return first;
 }

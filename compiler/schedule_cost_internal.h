@@ -64,6 +64,9 @@ typedef struct leaf {
  * buffer. */
 leaf *leaf_of_statement(const schedule *s, const statement *t, const axis_order *loops,
                         void (*touch)(void *, uint32_t buffer), void *context);
+/* The elements of its matrix that a SOLVE reads, which it does not for each of its columns. */
+leaf *leaf_of_triangle(const schedule *s, const statement *t, const axis_order *loops,
+                       void (*touch)(void *, uint32_t buffer), void *context);
 leaf *leaf_of_product(const schedule *s, const matrix_product *p, const axis_order *loops,
                       void (*touch)(void *, uint32_t buffer), void *context);
 /* What evaluating n once reads. */

@@ -196,6 +196,32 @@ static void count_assigned(counter *c, const statement *t) {
     add_access(c, t->target, on, true);
 }
 
+static void open_triangle(counter *c, const statement *t) {
+    index_id column = graph_solve_column(c->g, t->value);
+    open_loop(c->l, column);
+    c->l->bound_count = range_bounds(c->s, t->domain, column, c->l->bounds, MOST_BOUNDS);
+}
+
+leaf *leaf_of_triangle(const schedule *s, const statement *t, const axis_order *loops, void (*touch)(void *, uint32_t),
+                       void *context) {
+    counter c = begin(s, loops, touch, context);
+    open_loop(c.l, t->index);
+    open_triangle(&c, t);
+    count_node(&c, 0, graph_view(c.g, t->value).child[0], true);
+    return end(&c);
+}
+
+/* A row's right-hand side, and for each row before it a multiplication and an addition. */
+static void count_solve(counter *c, const statement *t) {
+    open_loop(c->l, t->index);
+    for (unsigned i = 0; i < t->var_count; i++)
+        open_loop(c->l, t->var[i]);
+    open_triangle(c, t);
+    count_node(c, 0, graph_view(c->g, t->value).child[1], true);
+    add_access(c, t->target, axes_of(&c->s->buffer[t->target]), false);
+    c->l->other[c->l->loop_count] += 2;
+}
+
 leaf *leaf_of_statement(const schedule *s, const statement *t, const axis_order *loops, void (*touch)(void *, uint32_t),
                         void *context) {
     counter c = begin(s, loops, touch, context);
@@ -209,6 +235,8 @@ leaf *leaf_of_statement(const schedule *s, const statement *t, const axis_order 
     } else if (t->kind == STATEMENT_TOPK) {
         count_node(&c, 0, t->value, false);
         c.l->other[c.l->loop_count]++;
+    } else if (t->kind == STATEMENT_SOLVE) {
+        count_solve(&c, t);
     } else {
         count_reduction(&c, t);
     }

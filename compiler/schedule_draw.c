@@ -169,6 +169,8 @@ static void take_list(artist *a, const statement *list, unsigned in_part, bool c
             if (counts)
                 count_statement(p, list);
             axis_order none = {0};
+            if (list->kind == STATEMENT_SOLVE)
+                use(a, leaf_of_triangle(a->s, list, &none, nothing, NULL), in_part);
             use(a,
                 list->kind == STATEMENT_PRODUCT ? leaf_of_product(a->s, list->product, &none, nothing, NULL)
                                                 : leaf_of_statement(a->s, list, &none, nothing, NULL),

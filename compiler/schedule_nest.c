@@ -201,6 +201,28 @@ static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     return (nest){schedule_loops(c, &rows, true, s), GRAPH_INDICES};
 }
 
+/* Along the innermost index where the matrix lacks it: every element of the matrix is then read once for all of it. */
+static nest solve_nest(scheduler *c, node n, uint32_t target, axis_order order) {
+    node_view v     = graph_view(c->g, n);
+    index_id column = graph_solve_column(c->g, n), row = v.scan_index;
+    index_id last  = order.rank ? order.index[order.rank - 1] : row;
+    bool along     = last != row && !(graph_view(c->g, v.child[0]).free & bit(last));
+    node row_value = graph_index_value(c->g, row), column_value = graph_index_value(c->g, column);
+    statement *s = schedule_statement(STATEMENT_SOLVE);
+    s->target    = target;
+    s->value     = n;
+    s->index     = row;
+    s->reverse   = v.reverse;
+    s->domain    = graph_pointwise(c->g, NODE_LESS, v.reverse ? row_value : column_value,
+                                v.reverse ? column_value : row_value, NODE_NONE);
+    schedule_fit_nodes(c);
+    if (along)
+        s->var[s->var_count++] = last;
+    axis_order outer = without(&order, bit(row) | (along ? bit(last) : 0));
+    bool few         = graph_space(c->g, v.free & ~c->fixed & ~bit(row) & ~bit(last)) < SPLIT_BELOW;
+    return (nest){schedule_loops(c, &outer, true, s), along && few ? last : GRAPH_INDICES};
+}
+
 element_type schedule_element(value_type type) {
     return type == TYPE_FLOAT ? ELEMENT_FLOAT : type == TYPE_INT ? ELEMENT_INT32 : ELEMENT_BOOL;
 }
@@ -213,6 +235,8 @@ static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
         return reduce_nest(c, n, target, order);
     case NODE_TOPK:
         return topk_nest(c, n, target, order);
+    case NODE_SOLVE:
+        return solve_nest(c, n, target, order);
     case NODE_SCAN:
         return scan_nest(c, n);
     default:
@@ -229,6 +253,28 @@ void schedule_row_first(const scheduler *c, axis_order *order) {
     memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
 }
 
+/* The indices in order, those of a set last. */
+static axis_order with_last(const axis_order *order, index_set last) {
+    axis_order result = without(order, last), rest = without(order, ~last);
+    for (unsigned i = 0; i < rest.rank; i++)
+        result.index[result.rank++] = rest.index[i];
+    return result;
+}
+
+/* A solve's rows are outside the index that its statement goes along, if there is one that the matrix lacks. */
+static axis_order solve_order(const scheduler *c, node n, axis_order order) {
+    node_view v      = graph_view(c->g, n);
+    index_set others = 0;
+    for (unsigned i = 0; i < order.rank; i++)
+        others |= bit(order.index[i]);
+    others &= ~(bit(v.scan_index) | graph_view(c->g, v.child[0]).free | c->fixed | c->grid);
+    if (c->open && !c->whole && (others & ~bit(c->open->row)))
+        others &= ~bit(c->open->row);
+    index_id inner = others ? schedule_innermost(c, n, others, NULL) : GRAPH_INDICES;
+    order          = with_last(&order, bit(v.scan_index));
+    return inner == GRAPH_INDICES ? order : with_last(&order, bit(inner));
+}
+
 /* TOPK writes whole rows, so its index comes last. */
 axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
     axis_order order = schedule_order(c, n, axes);
@@ -239,11 +285,10 @@ axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
             hint.index[hint.rank++] = c->hint.index[i];
     if (hint.rank == order.rank)
         order = hint;
-    if (v.op == NODE_TOPK) {
-        axis_order rows         = without(&order, bit(v.scan_index));
-        rows.index[rows.rank++] = v.scan_index;
-        order                   = rows;
-    }
+    if (v.op == NODE_TOPK)
+        order = with_last(&order, bit(v.scan_index));
+    if (v.op == NODE_SOLVE)
+        order = solve_order(c, n, order);
     if (c->open && !c->whole && !c->sink)
         schedule_row_first(c, &order);
     return without(&order, c->grid);
@@ -269,7 +314,9 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
     if (v.op == NODE_GATHER)
         for (unsigned i = 0; i + 1 < v.child_count; i++)
             in->mixed |= bit(v.substituted[i]);
-    if (v.op == NODE_TOPK || v.op == NODE_SCAN)
+    if (v.op == NODE_SOLVE)
+        in->mixed |= v.vars;
+    if (v.op == NODE_TOPK || v.op == NODE_SCAN || v.op == NODE_SOLVE)
         in->mixed |= bit(v.scan_index);
     if (v.op == NODE_SCAN)
         for (unsigned k = 0; k < v.child_count / 2; k++)
@@ -312,7 +359,7 @@ static void store_bodies(scheduler *c, uint32_t label) {
 }
 
 static bool has_own_loops(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE;
 }
 
 /* One state of a scan. */
@@ -436,15 +483,21 @@ static nest scan_nest(scheduler *c, node n) {
     return (nest){schedule_loops(c, &outer, true, scan), GRAPH_INDICES};
 }
 
+static int64_t times_at_most(int64_t a, int64_t b) {
+    int64_t product;
+    return __builtin_mul_overflow(a, b, &product) ? INT64_MAX / 4 : product;
+}
+
 static int64_t count_work(const scheduler *c, const statement *s, int64_t times) {
     int64_t work = 0;
     for (; s; s = s->next) {
         int64_t inner = times;
-        if (s->kind == STATEMENT_FOR || s->kind == STATEMENT_TOPK)
-            inner = __builtin_mul_overflow(inner, graph_index_extent(c->g, s->index), &inner) ? INT64_MAX / 4 : inner;
+        if (s->kind == STATEMENT_FOR || s->kind == STATEMENT_TOPK || s->kind == STATEMENT_SOLVE)
+            inner = times_at_most(inner, graph_index_extent(c->g, s->index));
+        if (s->kind == STATEMENT_SOLVE) /* a row needs half of the others */
+            inner = times_at_most(inner, (graph_index_extent(c->g, s->index) + 1) / 2);
         for (unsigned i = 0; i < s->var_count; i++)
-            if (__builtin_mul_overflow(inner, graph_index_extent(c->g, s->var[i]), &inner))
-                inner = INT64_MAX / 4;
+            inner = times_at_most(inner, graph_index_extent(c->g, s->var[i]));
         work += s->kind == STATEMENT_FOR    ? count_work(c, s->body, inner)
                 : s->kind == STATEMENT_TOPK ? 64 * inner
                                             : 4 * inner;
@@ -472,7 +525,8 @@ static void add_nest(scheduler *c, node n, nest made) {
     statement *s = made.body;
     while (s && !s->next && s->kind == STATEMENT_FOR && s->parallel && t->items < ENOUGH_ITEMS) {
         bool innermost = s->body && !s->body->next && s->body->kind != STATEMENT_FOR &&
-                         s->body->kind != STATEMENT_REDUCE && s->body->kind != STATEMENT_TOPK;
+                         s->body->kind != STATEMENT_REDUCE && s->body->kind != STATEMENT_TOPK &&
+                         s->body->kind != STATEMENT_SOLVE;
         if (innermost) {
             if (t->parallel_count == 0) { /* one loop: its range is divided */
                 t->split = s->index;

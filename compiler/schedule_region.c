@@ -38,7 +38,7 @@ typedef struct reader {
     node_op op;
     index_set free;
     index_set bound; /* REDUCE: the indices that it reduces over */
-    index_set runs;  /* SCAN, TOPK: the index that it runs over */
+    index_set runs;  /* SCAN, TOPK, SOLVE: the indices that it runs over */
     index_set moved; /* GATHER: the indices that its body has at other values */
     uint32_t first;  /* child of the finder */
     uint32_t count;
@@ -323,6 +323,12 @@ static void add_child(finder *f, node n) {
     f->child[f->child_count++] = n;
 }
 
+static index_set runs_over(node_view v) {
+    if (v.op == NODE_SOLVE)
+        return bit(v.scan_index) | v.vars;
+    return v.op == NODE_SCAN || v.op == NODE_TOPK ? bit(v.scan_index) : 0;
+}
+
 /* n after all that it reads. */
 static void add_reader(finder *f, node n) {
     scheduler *c = f->c;
@@ -335,7 +341,7 @@ static void add_reader(finder *f, node n) {
     reader r    = {.node = n, .op = v.op, .free = v.free};
     r.count     = v.op == NODE_PREVIOUS ? 0 : children_of(c, n, child, MOST_CHILDREN);
     r.bound     = v.op == NODE_REDUCE ? v.vars : 0;
-    r.runs      = v.op == NODE_SCAN || v.op == NODE_TOPK ? bit(v.scan_index) : 0;
+    r.runs      = runs_over(v);
     for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
         r.moved |= bit(v.substituted[i]);
     for (uint32_t i = 0; i < r.count; i++)
@@ -397,11 +403,12 @@ static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, node_map m
         return moved;
     if (c->inside[n] == 0 || !schedule_is_new(&met[moved], n))
         return false;
-    bool here = v.op == NODE_REDUCE && (v.vars & bit(f->row));
+    bool whole = (v.op == NODE_TOPK || v.op == NODE_SOLVE) && (runs_over(v) & bit(f->row));
+    bool here  = whole || (v.op == NODE_REDUCE && (v.vars & bit(f->row)));
     for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
         here |= v.substituted[i] == f->row;
     for (unsigned i = 0; i < v.child_count; i++)
-        if (mixes_rows(f, v.child[i], label, moved || (here && (v.op == NODE_REDUCE || i == 0)), met))
+        if (mixes_rows(f, v.child[i], label, moved || (here && (v.op != NODE_GATHER || i == 0)), met))
             return true;
     return false;
 }
@@ -531,7 +538,7 @@ static void place_below(placing *p, node n) {
                 *p->space += (double)graph_space(c->g, graph_view(c->g, k).free & ~bit(f->row));
             if (wide && p->work) {
                 node_view w = graph_view(c->g, k);
-                *p->work += planned_space(f, w.free | (w.op == NODE_REDUCE ? w.vars : 0));
+                *p->work += planned_space(f, w.free | (w.op == NODE_REDUCE || w.op == NODE_SOLVE ? w.vars : 0));
             }
             place_below(p, k);
             continue;
@@ -688,7 +695,7 @@ static bool find_other_levels(finder *f, index_id other, const uint8_t *growing)
 static bool in_order(const finder *f) {
     for (size_t i = f->first; i < f->last; i++) {
         node_op op = graph_view(f->c->g, f->wide[i]).op;
-        if (op == NODE_SCAN || op == NODE_TOPK || f->c->inside[f->wide[i]])
+        if (op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE || f->c->inside[f->wide[i]])
             return true;
     }
     return false;

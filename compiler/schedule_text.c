@@ -183,6 +183,19 @@ static void print_reduction(const printer *p, const statement *s) {
     print_value(p, s->summand);
 }
 
+static void print_solve(const printer *p, const statement *s) {
+    node_view v = graph_view(p->g, s->value);
+    fprintf(p->file, " = solve%s[%s", s->reverse ? " reversed" : "", name_of(p, s->index));
+    for (unsigned i = 0; i < s->var_count; i++)
+        fprintf(p->file, ", all %s", name_of(p, s->var[i]));
+    fputs(" where ", p->file);
+    print_value(p, s->domain);
+    fputs("] ", p->file);
+    print_value(p, v.child[0]);
+    fputs(", ", p->file);
+    print_value(p, v.child[1]);
+}
+
 /* What has a target. */
 static void print_assignment(const printer *p, const statement *s) {
     print_access(p, s->target);
@@ -192,6 +205,8 @@ static void print_assignment(const printer *p, const statement *s) {
     }
     if (s->kind == STATEMENT_REDUCE || s->kind == STATEMENT_ACCUMULATE) {
         print_reduction(p, s);
+    } else if (s->kind == STATEMENT_SOLVE) {
+        print_solve(p, s);
     } else {
         fputs(" = ", p->file);
         print_within(p, s->value, p->s->buffer_of[s->value] == s->target ? s->value : NODE_NONE, PRINT_DEPTH);

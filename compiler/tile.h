@@ -40,7 +40,9 @@ typedef enum statement_kind {
                        */
     STATEMENT_ACCUMULATE, /* target[…] = target[…] op summand where domain; see scatter */
     STATEMENT_TOPK,       /* target[…, over, …] for all values of `over`: the TOPK node `value` */
-    STATEMENT_PRODUCT     /* a product of matrices: *product, for the values of the indices open here */
+    STATEMENT_SOLVE, /* target[…, index, …, var, …] for all values of `index` and of `vars`: the SOLVE node `value`, row
+                      * after row */
+    STATEMENT_PRODUCT /* a product of matrices: *product, for the values of the indices open here */
 } statement_kind;
 
 /* One matrix of a product: element (row, column) is at base + row * row_stride + column * column_stride, where one of
@@ -72,9 +74,9 @@ typedef struct statement statement;
 struct statement {
     statement_kind kind;
     statement *next; /* the statement after this one, in the same loop */
-    index_id index;  /* FOR, BLOCK, TOPK */
+    index_id index;  /* FOR, BLOCK, TOPK, SOLVE: the row */
+    bool reverse;    /* FOR, SOLVE */
     /* FOR */
-    bool reverse;
     bool parallel; /* iterations write different elements; of BLOCK too */
     /* BLOCK: blocks of `block` values from lo up to hi (INT nodes; NODE_NONE: of all values); the last may be shorter.
      * once: one block from lo to hi, which may be empty. */
@@ -89,12 +91,15 @@ struct statement {
     matrix_product *product;
     /* the others */
     uint32_t target;     /* buffer */
-    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK node */
+    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK node;
+                          * SOLVE: the SOLVE node */
     reduction reduction; /* REDUCE, ACCUMULATE */
     bool into;           /* REDUCE: begins with what target holds, not with the reduction's identity */
-    unsigned var_count;  /* REDUCE: the loops it opens itself, outermost first */
+    /* REDUCE: the loops it opens itself, outermost first. SOLVE: at most one, which the matrix does not have: its
+     * values are next to each other */
+    unsigned var_count;
     index_id var[GRAPH_INDICES];
-    node domain; /* REDUCE, ACCUMULATE: NODE_NONE for all */
+    node domain; /* REDUCE, ACCUMULATE: NODE_NONE for all. SOLVE: which elements of the matrix count */
     node summand;
     /* ACCUMULATE: the element is the one where `scatter` has the value of `scatter_to`, an INT node; nothing happens
      * where that is outside the index's range. GRAPH_INDICES: no scatter. */
@@ -118,7 +123,7 @@ typedef struct step {
     step_kind kind;
     node node; /* what it computes; for a scan, the scan */
     /* NEST. The work is divided among threads by ranges of items. Where split is an index, an item is one value of
-     * it and every FOR over it, at whatever depth, runs over the thread's range only; otherwise the first
+     * it and every FOR or SOLVE over it, at whatever depth, runs over the thread's range only; otherwise the first
      * `parallel_count` loops, each the only statement of the one before, are one flattened loop of items (0: one
      * thread does it all). They are FORs; the last may be a BLOCK over all values of an index. */
     statement *body;

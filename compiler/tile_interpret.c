@@ -609,6 +609,47 @@ static void run_topk(machine *m, const statement *s) {
     free(row);
 }
 
+/* One element of the solution, from those of the rows before its own. */
+static void solve_element(machine *m, const statement *s, node_view v, int64_t rows) {
+    index_id row = s->index, column = graph_solve_column(m->g, s->value);
+    int64_t here = m->at[row], extent = graph_index_extent(m->g, row);
+    new_point(m);
+    double sum   = needed(m, evaluate(m, v.child[1]));
+    place before = place_of(m, column);
+    for (int64_t k = 0; k < rows && !m->failed; k++) {
+        int64_t at = s->reverse ? extent - 1 - k : k;
+        go(m, column, at);
+        new_point(m);
+        double factor = needed(m, evaluate(m, v.child[0]));
+        double x      = needed(m, load_at(m, s->target, TYPE_FLOAT, row, at));
+        sum           = rounded(m, TYPE_FLOAT, sum + rounded(m, TYPE_FLOAT, factor * x));
+    }
+    go_back(m, column, before);
+    m->at[row] = here;
+    store(m, s->target, sum);
+}
+
+static void run_solve(machine *m, const statement *s) {
+    node_view v    = graph_view(m->g, s->value);
+    int64_t extent = graph_index_extent(m->g, s->index), item = m->item;
+    index_id var  = s->var_count ? s->var[0] : s->index;
+    int64_t first = s->var_count ? m->begin[var] : 0, last = s->var_count ? m->end[var] : 1;
+    place row = place_of(m, s->index), inner = place_of(m, var);
+    for (int64_t e = first; e < last; e++) {
+        if (s->var_count)
+            go(m, var, e);
+        if (s->var_count && var == m->split)
+            m->item = e;
+        for (int64_t k = 0; k < extent && !m->failed; k++) {
+            go(m, s->index, s->reverse ? extent - 1 - k : k);
+            solve_element(m, s, v, k);
+        }
+    }
+    m->item = item;
+    go_back(m, var, inner);
+    go_back(m, s->index, row);
+}
+
 static void run_store(machine *m, const statement *s) {
     new_point(m);
     store(m, s->target, evaluate(m, s->value));
@@ -661,8 +702,8 @@ static void run_product(machine *m, const matrix_product *p) {
         }
 }
 
-static const char *const doing[] = {"a for",       "a block",         "an if",       "a store",
-                                    "a reduction", "an accumulation", "a selection", "a product"};
+static const char *const doing[] = {"a for",           "a block",     "an if",   "a store",  "a reduction",
+                                    "an accumulation", "a selection", "a solve", "a product"};
 
 static void run_statement(machine *m, const statement *s, unsigned items) {
     m->doing     = doing[s->kind];
@@ -691,6 +732,9 @@ static void run_statement(machine *m, const statement *s, unsigned items) {
         break;
     case STATEMENT_TOPK:
         run_topk(m, s);
+        break;
+    case STATEMENT_SOLVE:
+        run_solve(m, s);
         break;
     case STATEMENT_PRODUCT:
         run_product(m, s->product);

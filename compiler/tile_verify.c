@@ -36,12 +36,12 @@ typedef struct verifier {
     size_t size;
 } verifier;
 
-static const char *const kind_name[] = {"the for",       "the block",        "the if",        "the store",
-                                        "the reduction", "the accumulation", "the selection", "the product"};
+static const char *const kind_name[] = {"the for",          "the block",     "the if",    "the store",  "the reduction",
+                                        "the accumulation", "the selection", "the solve", "the product"};
 
 static bool has_target(const statement *s) {
     return s->kind == STATEMENT_STORE || s->kind == STATEMENT_REDUCE || s->kind == STATEMENT_ACCUMULATE ||
-           s->kind == STATEMENT_TOPK;
+           s->kind == STATEMENT_TOPK || s->kind == STATEMENT_SOLVE;
 }
 
 static void describe(const verifier *v, char *text, size_t size) {
@@ -349,8 +349,8 @@ static bool store(verifier *v, const statement *s) {
 }
 
 static bool of_kind(verifier *v, node n, node_op op) {
-    return is_node(v, n) &&
-           (graph_view(v->g, n).op == op || fail(v, "%%%u is no %s", n, op == NODE_REDUCE ? "reduction" : "selection"));
+    const char *wanted = op == NODE_REDUCE ? "reduction" : op == NODE_SOLVE ? "solve" : "selection";
+    return is_node(v, n) && (graph_view(v->g, n).op == op || fail(v, "%%%u is no %s", n, wanted));
 }
 
 static bool reduce(verifier *v, const statement *s) {
@@ -397,6 +397,54 @@ static bool topk(verifier *v, const statement *s) {
     bool good = children(v, view) && target_written(v, s, 0);
     if (good && !(axes_of(&v->s->buffer[s->target]) & bit(s->index)))
         good = fail(v, "buffer %u has no axis %s", s->target, name_of(v, s->index));
+    v->open  = open;
+    v->loops = loops;
+    return good;
+}
+
+/* The statement says what its node does: along which row, in which direction, in which triangle. */
+static bool solves(verifier *v, const statement *s, node_view view, index_id column) {
+    if (view.scan_index != s->index || view.reverse != s->reverse)
+        return fail(v, "%%%u is not solved along %s that way", s->value, name_of(v, s->index));
+    if (!is_type(v, s->domain, TYPE_BOOL))
+        return false;
+    node_view d   = graph_view(v->g, s->domain);
+    index_set low = bit(s->reverse ? s->index : column), high = bit(s->reverse ? column : s->index);
+    bool triangle = d.op == NODE_LESS && graph_view(v->g, d.child[0]).op == NODE_INDEX &&
+                    graph_view(v->g, d.child[1]).op == NODE_INDEX && graph_view(v->g, d.child[0]).vars == low &&
+                    graph_view(v->g, d.child[1]).vars == high;
+    return triangle || fail(v, "%%%u is not the triangle that counts", s->domain);
+}
+
+/* Whole rows are made of whole rows. */
+static bool whole(verifier *v, index_id i) {
+    return begins(v, i) &&
+           (!(v->ranged & bit(i)) || fail(v, "a solve needs all of %s, and a block of it is open", name_of(v, i)));
+}
+
+static bool solve(verifier *v, const statement *s) {
+    index_set open = v->open, loops = v->loops;
+    if (!of_kind(v, s->value, NODE_SOLVE))
+        return false;
+    node_view view  = graph_view(v->g, s->value);
+    index_id column = graph_solve_column(v->g, s->value);
+    if (!whole(v, s->index) || !whole(v, column) || !solves(v, s, view, column))
+        return false;
+    if (s->var_count > 1)
+        return fail(v, "it goes along %u indices at once", s->var_count);
+    go(v, s->index);
+    if (s->var_count && (!begins(v, s->var[0]) || s->var[0] == column))
+        return fail(v, "it goes along its column");
+    if (s->var_count && graph_view(v->g, view.child[0]).free & bit(s->var[0]))
+        return fail(v, "its matrix depends on %s", name_of(v, s->var[0]));
+    if (s->var_count)
+        go(v, s->var[0]);
+    bool good      = expression(v, view.child[1]) && target_written(v, s, 0);
+    index_set axes = axes_of(&v->s->buffer[s->target]);
+    if (good && !(axes & bit(s->index)))
+        good = fail(v, "buffer %u has no axis %s", s->target, name_of(v, s->index));
+    v->open |= bit(column);
+    good     = good && expression(v, view.child[0]);
     v->open  = open;
     v->loops = loops;
     return good;
@@ -546,6 +594,8 @@ static bool one_statement(verifier *v, const statement *s) {
         return accumulate(v, s);
     case STATEMENT_TOPK:
         return topk(v, s);
+    case STATEMENT_SOLVE:
+        return solve(v, s);
     case STATEMENT_PRODUCT:
         return product(v, s->product);
     }
