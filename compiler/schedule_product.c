@@ -2,6 +2,7 @@
  * groups that both depend on all of `inner`: indices of the result that only one group has are rows and columns,
  * those that both have are the batch. The groups are stored (or already are), so the division with the fewest
  * elements to store is taken. */
+#include "schedule_cost_internal.h"
 #include "schedule_internal.h"
 
 #include <stdlib.h>
@@ -76,6 +77,16 @@ static node multiply(scheduler *c, const parts *p, const unsigned *side, unsigne
     return n;
 }
 
+/* Has the expression a place in the range of `i` wherever it is evaluated? Elsewhere a gather is 0, which no matrix
+ * has there. */
+static bool stays_inside(const scheduler *c, node expression, index_id i) {
+    place all = {.g = c->g};
+    for (unsigned k = 0; k < graph_index_count(c->g); k++)
+        all.end[k] = graph_index_extent(c->g, (index_id)k);
+    span values = range_evaluate(&all, expression);
+    return values.low >= 0 && values.high < graph_index_extent(c->g, i);
+}
+
 /* Can matrices be read through this gather as it stands? Its index expressions are plain indices, or depend on
  * batch indices only. */
 static bool readable(const scheduler *c, node gather, index_set batch) {
@@ -85,6 +96,8 @@ static bool readable(const scheduler *c, node gather, index_set batch) {
         seen &= ~bit(v.substituted[i]);
     for (unsigned i = 0; i + 1 < v.child_count; i++) {
         node_view e = graph_view(c->g, v.child[i + 1]);
+        if (!stays_inside(c, v.child[i + 1], v.substituted[i]))
+            return false;
         if (e.op == NODE_INDEX) {
             if (e.free & seen & ~batch)
                 return false; /* a diagonal */
