@@ -240,7 +240,7 @@ static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
 
 static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
     for (size_t n = 1; n <= count; n++)
-        if (mark[n] && !c->inside[n] && graph_view(c->g, (node)n).op == NODE_REDUCE) {
+        if (mark[n] && graph_view(c->g, (node)n).op == NODE_REDUCE) {
             product *p = schedule_match_product(c, (node)n);
             schedule_fit_nodes(c);
             c->product[n] = p;
@@ -268,9 +268,11 @@ typedef struct waiting {
 } waiting;
 
 static void require_below(scheduler *c, node n, node_map *seen, uint32_t scan, waiting *later) {
-    node_view v = graph_view(c->g, n);
-    for (unsigned i = 0; i < v.child_count; i++) {
-        node child = schedule_strip(c->g, v.child[i]);
+    /* a product in a step reads its operands */
+    bool product = scan && c->inside[n] && c->product[n];
+    node_view v  = graph_view(c->g, n);
+    for (unsigned i = 0; i < (product ? 2 : v.child_count); i++) {
+        node child = schedule_strip(c->g, product ? c->product[n]->factor[i] : v.child[i]);
         if (!schedule_is_new(seen, child))
             continue;
         if (!c->stored[child] || (scan && c->inside[child]))

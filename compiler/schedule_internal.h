@@ -102,6 +102,9 @@ void schedule_emit_into(scheduler *c, node n, uint32_t target);
 void schedule_emit_value(scheduler *c, node value, uint32_t target);
 node schedule_identity(scheduler *c, node n);
 statement *schedule_statement(statement_kind kind);
+/* The axes of what every step of the open scans uses anew: those of `axes` whose loops are open around the steps, each
+ * item of which has its own, then `own`. Outside scans `own`. */
+axis_order schedule_for_items(const scheduler *c, index_set axes, const axis_order *own);
 statement *schedule_loops(const scheduler *c, const axis_order *order, bool parallel, statement *body);
 void schedule_append(statement **list, statement *more);
 axis_order schedule_layout(const scheduler *c, node n, index_set axes);

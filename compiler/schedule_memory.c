@@ -32,6 +32,16 @@ static void use(const point *at, uint32_t number) {
         b->last_use = last;
 }
 
+static void use_node(const point *at, node n);
+
+/* At the first step it is what the state begins with. */
+static void use_before(const point *at, node_view v) {
+    const schedule *s = at->s;
+    node scan         = graph_scan_node(s->graph, v.scan_label, v.scan_state);
+    use(at, s->buffer_of[scan]);
+    use_node(at, graph_scan_init(s->graph, scan));
+}
+
 static void use_node(const point *at, node n) {
     const schedule *s = at->s;
     if (!n || at->seen[n] == at->step + 1)
@@ -46,11 +56,8 @@ static void use_node(const point *at, node n) {
         return;
     for (unsigned i = 0; i < v.child_count; i++)
         use_node(at, v.child[i]);
-    if (v.op == NODE_PREVIOUS) { /* at the first step it is what the state begins with */
-        node scan = graph_scan_node(s->graph, v.scan_label, v.scan_state);
-        use(at, s->buffer_of[scan]);
-        use_node(at, graph_scan_init(s->graph, scan));
-    }
+    if (v.op == NODE_PREVIOUS)
+        use_before(at, v);
 }
 
 static void use_operands(const point *at, node n) {
@@ -60,6 +67,8 @@ static void use_operands(const point *at, node n) {
         use(at, s->buffer_of[n]);
     for (unsigned i = 0; i < v.child_count; i++)
         use_node(at, v.child[i]);
+    if (v.op == NODE_PREVIOUS)
+        use_before(at, v);
 }
 
 static void use_matrix(const point *at, const matrix *m) {

@@ -1,7 +1,7 @@
 /* Loop nests. A pointwise node is stored element by element; a reduction either keeps a register for each element
  * (when its innermost loop is one it binds) or a row of results in memory (when walking along a result's axis is
  * what walks through memory); a sum whose domain says `index == expression` is scattered; a scan keeps its state in
- * the buffer of its result. */
+ * the buffer of its result, and its steps multiply matrices where they are large. */
 #include "enough.h"
 #include "schedule_internal.h"
 
@@ -300,9 +300,15 @@ typedef struct inside {
     node_map seen;
     node *list; /* the nodes that a step stores, in the order in which they need each other */
     unsigned count, room;
-    index_set mixed; /* indices along which a step reads more than one element */
-    index_set all;   /* indices that everything stored has */
+    index_set mixed;         /* indices along which a step reads more than one element */
+    index_set rows, columns; /* of what it multiplies */
+    index_set all;           /* indices that everything stored has */
 } inside;
+
+/* Is n computed in a step as a product of matrices? Not among blocks of rows, which products are not made for. */
+static bool multiplies(const scheduler *c, node n) {
+    return c->product[n] && !c->open;
+}
 
 static void visit_inside(const scheduler *c, node n, inside *in) {
     n = schedule_strip(c->g, n);
@@ -311,6 +317,10 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
     node_view v = graph_view(c->g, n);
     if (v.op == NODE_REDUCE)
         in->mixed |= v.vars;
+    if (multiplies(c, n)) {
+        in->rows |= c->product[n]->rows;
+        in->columns |= c->product[n]->columns;
+    }
     if (v.op == NODE_GATHER)
         for (unsigned i = 0; i + 1 < v.child_count; i++)
             in->mixed |= bit(v.substituted[i]);
@@ -321,8 +331,9 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
     if (v.op == NODE_SCAN)
         for (unsigned k = 0; k < v.child_count / 2; k++)
             in->all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
-    for (unsigned i = 0; i < v.child_count; i++)
-        visit_inside(c, v.child[i], in);
+    bool operands = c->product[n] != NULL;
+    for (unsigned i = 0; i < (operands ? 2 : v.child_count); i++)
+        visit_inside(c, operands ? c->product[n]->factor[i] : v.child[i], in);
     if (c->stored[n] && c->inside[n] == in->label) {
         in->all &= v.free;
         if (in->count == in->room) {
@@ -396,13 +407,31 @@ static statement *store_state(scheduler *c, scan_state *s) {
     return schedule_loops(c, &s->loops, true, store(s->target, s->body));
 }
 
+axis_order schedule_for_items(const scheduler *c, index_set axes, const axis_order *own) {
+    axis_order full = in_id_order(c, c->stepping ? axes & c->fixed & ~c->stepping : 0);
+    for (unsigned k = 0; k < own->rank; k++)
+        full.index[full.rank++] = own->index[k];
+    return full;
+}
+
+static statement *inside_product(scheduler *c, node n) {
+    statement *made = NULL, **sink = c->sink;
+    index_set grid = c->grid;
+    c->sink        = &made;
+    c->grid        = c->fixed;
+    schedule_emit_product(c, n, NO_BUFFER);
+    c->sink = sink;
+    c->grid = grid;
+    return made;
+}
+
 /* What a step stores besides its states, in a buffer that every step uses anew. */
 static statement *inside_nest(scheduler *c, node n) {
-    index_set axes  = graph_view(c->g, n).free;
-    axis_order own  = schedule_layout(c, n, axes & ~c->fixed);
-    axis_order full = in_id_order(c, axes & c->fixed & ~c->stepping);
-    for (unsigned k = 0; k < own.rank; k++)
-        full.index[full.rank++] = own.index[k];
+    if (multiplies(c, n))
+        return inside_product(c, n);
+    index_set axes     = graph_view(c->g, n).free;
+    axis_order own     = schedule_layout(c, n, axes & ~c->fixed);
+    axis_order full    = schedule_for_items(c, axes, &own);
     uint32_t target    = schedule_add_buffer(c, PLACE_WORKSPACE, 0, schedule_element(graph_view(c->g, n).type), &full);
     nest made          = nest_of(c, n, target, own);
     c->s->buffer_of[n] = target;
@@ -444,7 +473,8 @@ static node largest_state(const scheduler *c, node_view v) {
 }
 
 /* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
- * the new states. The index that walks through memory stays innermost even where it could be outside. */
+ * the new states. The index that walks through memory stays innermost even where it could be outside, and so do rows
+ * and columns of matrices. */
 static nest scan_nest(scheduler *c, node n) {
     node_view v     = graph_view(c->g, n);
     unsigned states = v.child_count / 2;
@@ -455,11 +485,12 @@ static nest scan_nest(scheduler *c, node n) {
         in.all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
     }
     index_set before = c->fixed, before_stepping = c->stepping;
-    index_set apart   = in.all & ~in.mixed & ~bit(v.scan_index) & ~before;
+    index_set apart   = in.all & ~in.mixed & ~(in.rows | in.columns) & ~bit(v.scan_index) & ~before;
     node largest      = largest_state(c, v);
     index_set state   = graph_view(c->g, largest).free & ~bit(v.scan_index) & ~before;
     node largest_body = body_of(c, v.scan_label, graph_view(c->g, largest).scan_state);
-    index_id inner    = schedule_innermost(c, largest_body, apart ? apart : state, NULL);
+    index_set within  = in.columns & state ? in.columns & state : apart ? apart : state;
+    index_id inner    = schedule_innermost(c, largest_body, within, NULL);
     if (inner != GRAPH_INDICES)
         apart &= ~bit(inner);
 
@@ -488,6 +519,15 @@ static int64_t times_at_most(int64_t a, int64_t b) {
     return __builtin_mul_overflow(a, b, &product) ? INT64_MAX / 4 : product;
 }
 
+static int64_t product_work(const scheduler *c, const matrix_product *p) {
+    const axis_order *const side[3] = {&p->rows, &p->columns, &p->inner};
+    int64_t work                    = 1;
+    for (unsigned k = 0; k < 3; k++)
+        for (unsigned i = 0; i < side[k]->rank; i++)
+            work = times_at_most(work, graph_index_extent(c->g, side[k]->index[i]));
+    return work;
+}
+
 static int64_t count_work(const scheduler *c, const statement *s, int64_t times) {
     int64_t work = 0;
     for (; s; s = s->next) {
@@ -496,6 +536,8 @@ static int64_t count_work(const scheduler *c, const statement *s, int64_t times)
             inner = times_at_most(inner, graph_index_extent(c->g, s->index));
         if (s->kind == STATEMENT_SOLVE) /* a row needs half of the others */
             inner = times_at_most(inner, (graph_index_extent(c->g, s->index) + 1) / 2);
+        if (s->kind == STATEMENT_PRODUCT)
+            inner = times_at_most(inner, product_work(c, s->product));
         for (unsigned i = 0; i < s->var_count; i++)
             inner = times_at_most(inner, graph_index_extent(c->g, s->var[i]));
         work += s->kind == STATEMENT_FOR    ? count_work(c, s->body, inner)

@@ -10,6 +10,9 @@
 
 enum { MAX_FACTORS = 8, LEAST_SIDE = 4, LEAST_WORK = 4096 };
 
+/* In a step of a scan nothing else gains by a product than its own time: below this a call takes longer than loops. */
+enum { STEP_SIDE = 8, STEP_WORK = 16384 };
+
 static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
@@ -63,6 +66,41 @@ static bool compares_for_equality(const graph *g, node n) {
     if (v.op == NODE_EQUAL)
         return true;
     return v.op == NODE_AND && (compares_for_equality(g, v.child[0]) || compares_for_equality(g, v.child[1]));
+}
+
+/* Of what is computed in the steps of a scan: the scan's label; and which indices are those of the step. */
+typedef struct stepped {
+    uint32_t label; /* 0: it is in no scan */
+    index_set held;
+} stepped;
+
+static stepped steps_around(const scheduler *c, node n) {
+    stepped s = {.label = c->inside[n]};
+    if (s.label)
+        s.held = bit(graph_view(c->g, graph_scan_node(c->g, s.label, 0)).scan_index);
+    return s;
+}
+
+/* Operands are stored where they are computed: before the scan, or in the same step. */
+static bool within_step(const scheduler *c, const parts *p, stepped s) {
+    for (unsigned i = 0; i < p->count; i++)
+        if (c->inside[p->factor[i]] && c->inside[p->factor[i]] != s.label)
+            return false;
+    for (unsigned i = 0; i < p->masks; i++)
+        if (c->inside[p->mask[i]] && c->inside[p->mask[i]] != s.label)
+            return false;
+    return true;
+}
+
+/* New nodes that depend on the state before the step belong to it. */
+static bool mark_stepped(scheduler *c, node n, uint32_t label, node_map *met) {
+    if (c->inside[n] || c->stored[n] || !schedule_is_new(met, n))
+        return c->inside[n] == label;
+    bool depends = false;
+    for (unsigned i = 0; i < graph_view(c->g, n).child_count; i++)
+        depends |= mark_stepped(c, graph_view(c->g, n).child[i], label, met);
+    c->inside[n] = depends ? label : 0;
+    return depends;
 }
 
 /* The product of a group's factors, 0 outside its conditions. */
@@ -122,13 +160,13 @@ static void store_factor(scheduler *c, node factor, index_set batch) {
     c->stored[factor] = 1;
 }
 
-static int64_t storing_cost(const scheduler *c, node n) {
+static int64_t storing_cost(const scheduler *c, node n, stepped s) {
     node_view v = graph_view(c->g, n);
     if (c->stored[n])
         return 0;
     if (v.op == NODE_GATHER && c->stored[schedule_strip(c->g, v.child[0])])
         return 0;
-    return graph_space(c->g, v.free);
+    return graph_space(c->g, v.free & ~(c->inside[n] ? s.held : 0));
 }
 
 static bool masked(const parts *p, const unsigned *side_of, unsigned side) {
@@ -152,6 +190,10 @@ product *schedule_match_product(scheduler *c, node reduce) {
     }
     if (!take_apart(c, v.child[1], &w) || w.count < 2)
         return NULL;
+    stepped step = steps_around(c, reduce);
+    if (step.label && !within_step(c, &w, step))
+        return NULL;
+    int64_t least_side = step.label ? STEP_SIDE : LEAST_SIDE, least_work = step.label ? STEP_WORK : LEAST_WORK;
     unsigned side_of[MAX_FACTORS], best_side_of[MAX_FACTORS];
     int64_t best_cost   = INT64_MAX;
     unsigned best_group = 0;
@@ -160,20 +202,23 @@ product *schedule_match_product(scheduler *c, node reduce) {
         int64_t cost     = 0;
         node only[2]     = {NODE_NONE, NODE_NONE};
         unsigned size[2] = {0, 0};
+        bool anew[2]     = {false, false}; /* in every step */
         for (unsigned i = 0; i < w.count; i++) {
             unsigned side = group >> i & 1;
             in[side] |= graph_view(c->g, w.factor[i]).free;
+            anew[side] |= c->inside[w.factor[i]] != 0;
             only[side] = w.factor[i];
             size[side]++;
         }
         if (!size[0] || (in[0] & in[1] & vars) != vars || !place_masks(c, &w, in, side_of))
             continue;
         for (unsigned side = 0; side < 2; side++)
-            cost += size[side] == 1 && !masked(&w, side_of, side) ? storing_cost(c, only[side])
-                                                                  : graph_space(c->g, in[side]);
-        int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1]);
-        int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0]);
-        if (rows < LEAST_SIDE || columns < LEAST_SIDE || rows * columns * graph_space(c->g, vars) < LEAST_WORK)
+            cost += size[side] == 1 && !masked(&w, side_of, side)
+                        ? storing_cost(c, only[side], step)
+                        : graph_space(c->g, in[side] & ~(anew[side] ? step.held : 0));
+        int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1] & ~step.held);
+        int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0] & ~step.held);
+        if (rows < least_side || columns < least_side || rows * columns * graph_space(c->g, vars) < least_work)
             continue;
         if (cost < best_cost) {
             best_cost  = cost;
@@ -197,9 +242,15 @@ product *schedule_match_product(scheduler *c, node reduce) {
         return NULL;
     }
     p->inner   = vars;
-    p->batch   = free_indices & in[0] & in[1];
-    p->rows    = free_indices & in[0] & ~in[1];
-    p->columns = free_indices & in[1] & ~in[0];
+    p->batch   = free_indices & ((in[0] & in[1]) | step.held);
+    p->rows    = free_indices & in[0] & ~p->batch;
+    p->columns = free_indices & in[1] & ~p->batch;
+    if (step.label) {
+        node_map met = {0};
+        for (unsigned i = 0; i < 2; i++)
+            mark_stepped(c, p->factor[i], step.label, &met);
+        node_map_free(&met);
+    }
     /* one order for all results: rows hold the earlier index */
     if ((p->columns & -p->columns) < (p->rows & -p->rows)) {
         node factor0   = p->factor[0];
@@ -313,6 +364,7 @@ static operand copy_operand(scheduler *c, node factor, const axis_order *batch, 
         for (unsigned i = 0; i < part[p]->rank; i++)
             if (needed & bit(part[p]->index[i]) & ~c->grid)
                 order.index[order.rank++] = part[p]->index[i];
+    order           = schedule_for_items(c, needed, &order);
     bool whole      = c->whole;
     c->whole        = false;
     uint32_t target = schedule_add_buffer(c, PLACE_WORKSPACE, 0, ELEMENT_FLOAT, &order);
@@ -448,6 +500,7 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     append(&layout, &rows);
     append(&layout, &columns);
     layout = without_grid(c, &layout);
+    layout = schedule_for_items(c, graph_view(c->g, n).free, &layout);
 
     bool row_alone = c->open && !c->sink && !c->whole && (kept_rows.rank < 2 || kept_rows.index[0] != c->open->row) &&
                      (kept_columns.rank == 0 || kept_columns.index[0] != c->open->row);
