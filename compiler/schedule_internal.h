@@ -112,6 +112,9 @@ unsigned schedule_own_cost(const graph *g, node n);
 element_type schedule_element(value_type type);
 void schedule_row_first(const scheduler *c, axis_order *order);
 
+/* How many threads to plan for. */
+int64_t schedule_workers(const scheduler *c);
+
 /* Regions: what to keep for blocks only, found before anything is scheduled; and the steps of one. */
 void schedule_find_regions(scheduler *c);
 void schedule_open_region(scheduler *c, const region *r);

@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENOUGH_ITEMS = 64, SPLIT_BELOW = 16 };
+enum {
+    ENOUGH_ITEMS = 64,
+    SPLIT_BELOW  = 16,
+    SIDE_UNIT    = 16 /* rows or columns of matrices that are worth dividing */
+};
 
 static index_set bit(index_id i) {
     return (index_set)1 << i;
@@ -472,9 +476,31 @@ static node largest_state(const scheduler *c, node_view v) {
     return best;
 }
 
+/* Where there are fewer items than threads, rows or columns that no step mixes are divided among them in blocks. */
+static statement *divide(const scheduler *c, const inside *in, index_set apart, index_set taken) {
+    index_set free = in->all & ~in->mixed & (in->rows | in->columns) & ~taken;
+    index_id best  = GRAPH_INDICES;
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if (free >> i & 1 &&
+            (best == GRAPH_INDICES || graph_index_extent(c->g, (index_id)i) > graph_index_extent(c->g, best)))
+            best = (index_id)i;
+    int64_t items = graph_space(c->g, apart), workers = schedule_workers(c);
+    if (best == GRAPH_INDICES || items >= workers || c->ranged.rank)
+        return NULL;
+    int64_t extent = graph_index_extent(c->g, best), blocks = (workers + items - 1) / items;
+    int64_t each = ((extent + blocks - 1) / blocks + SIDE_UNIT - 1) / SIDE_UNIT * SIDE_UNIT;
+    if (each >= extent)
+        return NULL;
+    statement *s = schedule_statement(STATEMENT_BLOCK);
+    s->index     = best;
+    s->block     = each;
+    s->parallel  = true;
+    return s;
+}
+
 /* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
  * the new states. The index that walks through memory stays innermost even where it could be outside, and so do rows
- * and columns of matrices. */
+ * and columns of matrices, but for blocks of them. */
 static nest scan_nest(scheduler *c, node n) {
     node_view v     = graph_view(c->g, n);
     unsigned states = v.child_count / 2;
@@ -499,6 +525,10 @@ static nest scan_nest(scheduler *c, node n) {
         node here = graph_scan_node(c->g, v.scan_label, k);
         add_state(c, here, apart, here == largest ? inner : GRAPH_INDICES, &part[k]);
     }
+    statement *blocks = before ? NULL : divide(c, &in, apart, bit(v.scan_index));
+    axis_order ranged = c->ranged;
+    if (blocks)
+        c->ranged.index[c->ranged.rank++] = blocks->index;
     c->fixed        = before | apart | bit(v.scan_index);
     c->stepping     = before_stepping | bit(v.scan_index);
     statement *scan = schedule_statement(STATEMENT_FOR);
@@ -507,11 +537,14 @@ static nest scan_nest(scheduler *c, node n) {
     scan->body      = step_of(c, &in, part);
     c->fixed        = before;
     c->stepping     = before_stepping;
+    c->ranged       = ranged;
+    if (blocks)
+        blocks->body = scan;
     node_map_free(&in.seen);
     free(in.list);
     free(part);
     axis_order outer = in_id_order(c, apart);
-    return (nest){schedule_loops(c, &outer, true, scan), GRAPH_INDICES};
+    return (nest){schedule_loops(c, &outer, true, blocks ? blocks : scan), GRAPH_INDICES};
 }
 
 static int64_t times_at_most(int64_t a, int64_t b) {
@@ -540,9 +573,9 @@ static int64_t count_work(const scheduler *c, const statement *s, int64_t times)
             inner = times_at_most(inner, product_work(c, s->product));
         for (unsigned i = 0; i < s->var_count; i++)
             inner = times_at_most(inner, graph_index_extent(c->g, s->var[i]));
-        work += s->kind == STATEMENT_FOR    ? count_work(c, s->body, inner)
-                : s->kind == STATEMENT_TOPK ? 64 * inner
-                                            : 4 * inner;
+        work += s->kind == STATEMENT_FOR || s->kind == STATEMENT_BLOCK ? count_work(c, s->body, inner)
+                : s->kind == STATEMENT_TOPK                            ? 64 * inner
+                                                                       : 4 * inner;
         if (work < 0 || work > INT64_MAX / 4)
             return INT64_MAX / 4;
     }
@@ -567,8 +600,8 @@ static void add_nest(scheduler *c, node n, nest made) {
     statement *s = made.body;
     while (s && !s->next && s->kind == STATEMENT_FOR && s->parallel && t->items < ENOUGH_ITEMS) {
         bool innermost = s->body && !s->body->next && s->body->kind != STATEMENT_FOR &&
-                         s->body->kind != STATEMENT_REDUCE && s->body->kind != STATEMENT_TOPK &&
-                         s->body->kind != STATEMENT_SOLVE;
+                         s->body->kind != STATEMENT_BLOCK && s->body->kind != STATEMENT_REDUCE &&
+                         s->body->kind != STATEMENT_TOPK && s->body->kind != STATEMENT_SOLVE;
         if (innermost) {
             if (t->parallel_count == 0) { /* one loop: its range is divided */
                 t->split = s->index;
@@ -579,6 +612,10 @@ static void add_nest(scheduler *c, node n, nest made) {
         t->parallel_count++;
         t->items *= graph_index_extent(c->g, s->index);
         s = s->body;
+    }
+    if (s && !s->next && s->kind == STATEMENT_BLOCK && s->parallel) {
+        t->parallel_count++;
+        t->items *= (graph_index_extent(c->g, s->index) + s->block - 1) / s->block;
     }
 }
 

@@ -354,9 +354,10 @@ static operand stored_operand(const scheduler *c, uint32_t number) {
     return o;
 }
 
-/* A copy of the operand with batch, then its own side, then inner, each in the given order. */
-static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side,
-                            const axis_order *inner) {
+/* A copy of the operand with batch, then its own side, then inner, each in the given order, for the items that it is
+ * copied in. */
+static operand copy_here(scheduler *c, node factor, const axis_order *batch, const axis_order *side,
+                         const axis_order *inner) {
     axis_order order          = {0};
     const axis_order *part[3] = {batch, side, inner};
     index_set needed          = graph_view(c->g, factor).free;
@@ -379,6 +380,24 @@ static operand copy_operand(scheduler *c, node factor, const axis_order *batch, 
     if (outside)
         schedule_move_outside(c);
     return stored_operand(c, target);
+}
+
+/* What no step of a scan changes is copied before the scan, whole. */
+static operand copy_operand(scheduler *c, node factor, const axis_order *batch, const axis_order *side,
+                            const axis_order *inner) {
+    if (!c->stepping || c->inside[factor])
+        return copy_here(c, factor, batch, side, inner);
+    const scheduler within = *c;
+    c->sink                = NULL;
+    c->grid = c->fixed = c->stepping = 0;
+    c->ranged                        = (axis_order){0};
+    operand copy                     = copy_here(c, factor, batch, side, inner);
+    c->sink                          = within.sink;
+    c->grid                          = within.grid;
+    c->fixed                         = within.fixed;
+    c->stepping                      = within.stepping;
+    c->ranged                        = within.ranged;
+    return copy;
 }
 
 static matrix as_matrix(scheduler *c, const operand *o, index_set batch, int64_t row_stride, int64_t column_stride) {

@@ -552,6 +552,10 @@ static void place_below(placing *p, node n) {
     }
 }
 
+int64_t schedule_workers(const scheduler *c) {
+    return c->options->workers > 0 ? c->options->workers : WORKERS;
+}
+
 /* How many threads can share the regions of a level: their results are made item by item of the indices that all of
  * them have, and block by block of rows where none grows from block to block. */
 static double shared_by(finder *f, int level, const uint8_t *without) {
@@ -570,8 +574,7 @@ static double shared_by(finder *f, int level, const uint8_t *without) {
     double items = planned_space(f, grid & ~bit(f->row) & ~walked);
     if (apart)
         items *= fmax(f->planned[f->row] / PRICED_ROWS, 1);
-    double workers = c->options->workers > 0 ? c->options->workers : WORKERS;
-    return fmin(items, workers);
+    return fmin(items, (double)schedule_workers(c));
 }
 
 /* What a choice of row costs, but for the results `without` (NULL: none): operations on wide nodes, in all regions, or
@@ -969,9 +972,8 @@ bool schedule_gathers(const scheduler *c, node n) {
 void schedule_note_walks(const scheduler *c, const region *r, FILE *file) {
     if (!(r->together > 0))
         return;
-    int workers = c->options->workers > 0 ? c->options->workers : WORKERS;
-    fprintf(file, "priced for %d threads: one walk for all results %.3g operations of a thread, ", workers,
-            r->together);
+    fprintf(file, "priced for %d threads: one walk for all results %.3g operations of a thread, ",
+            (int)schedule_workers(c), r->together);
     if (isinf(r->apart))
         fputs("two walks not possible\n", file);
     else
