@@ -1,20 +1,23 @@
 /* What the scheduler makes of each spec, forward and backward, for docs/fusion.md: a Markdown table, a line for each
  * variant of the specs named.
  *
- *     fused_table [--length=T] SPEC...
+ *     fused_table [--length=T] [--saved] SPEC...
  *
  * At the spec's own sizes but for one sequence (B) and a length of time of at most T, 1024 where nothing is said.
- * Steps: of the schedule, without those that only open blocks; blocked: those inside blocks, and nests that open blocks
- * themselves. Largest: the largest buffer of the workspace over the largest tensor of the interface. Pairs: is a
- * buffer of the workspace over more indices of time than any tensor of the interface? Which indices are of time is
- * found by elaborating the spec with time twice as long. Products: their FLOPs in the schedule, over those of the same
- * sums where each is computed once and at the elements only that its domain and its readers need (cost.h): above 1 is
- * what is computed again, and what blocks hold that a domain leaves out. */
+ * Steps: of the schedule, without those that only open blocks. Kernels: of tiles, with the passes of each; and steps
+ * that open blocks of rows where there is no kernel. Largest: the largest buffer of the workspace over the largest
+ * tensor of the interface. Pairs: is a buffer of the workspace over more indices of time than any tensor of the
+ * interface? Which indices are of time is found by elaborating the spec with time twice as long. FLOP: of products in
+ * the schedule (schedule_cost.h), over those of the same sums where each is computed once and at the elements only that
+ * its domain and its readers need (cost.h): above 1 is what is computed again, and what blocks hold that a domain
+ * leaves out. Bytes: the schedule's traffic over the least (saved.h). Saved: what the backward pass needs of the
+ * forward one, wide + narrow + made of indices alone; with --saved a list of it instead of the table. */
 #include "cost.h"
 #include "enough.h"
 #include "fused/mechanism.h"
-#include "interpret.h"
+#include "saved.h"
 #include "schedule.h"
+#include "schedule_cost.h"
 #include "table.h"
 
 #include <stdlib.h>
@@ -25,149 +28,6 @@ enum { STRETCH = 2 };
 static void fail(const char *what, const char *which) {
     fprintf(stderr, "fused_table: %s %s\n", what, which);
     exit(1);
-}
-
-/* The work of products: the schedule is walked block by block. */
-
-typedef struct range {
-    int64_t lo, hi;
-    bool known; /* false: only how long it is */
-} range;
-
-typedef struct walk {
-    const schedule *s;
-    range of[GRAPH_INDICES];
-} walk;
-
-static int64_t length_of(const walk *w, index_id i) {
-    return w->of[i].hi - w->of[i].lo;
-}
-
-/* The value of an INT or BOOL node where blocks are open; false where it depends on more than they. */
-static bool evaluate(const walk *w, node n, double *out) {
-    node_view v = graph_view(w->s->graph, n);
-    double x[3];
-    index_id i;
-    switch (v.op) {
-    case NODE_INT:
-        *out = (double)v.integer;
-        return true;
-    case NODE_BEGIN:
-    case NODE_END:
-        i    = v.scan_index;
-        *out = (double)(v.op == NODE_BEGIN ? w->of[i].lo : w->of[i].hi);
-        return w->of[i].known;
-    case NODE_INDEX:
-        i    = (index_id)__builtin_ctzll(v.vars);
-        *out = (double)w->of[i].lo;
-        return w->of[i].known && length_of(w, i) == 1;
-    default:
-        if (!graph_op_is_pointwise(v.op) || graph_is_constant(w->s->graph, n, out))
-            return graph_is_constant(w->s->graph, n, out);
-        for (unsigned k = 0; k < v.child_count; k++)
-            if (!evaluate(w, v.child[k], &x[k]))
-                return false;
-        *out = interpret_operation(v.op, graph_view(w->s->graph, v.child[0]).type, x);
-        return true;
-    }
-}
-
-static double order_length(const walk *w, const axis_order *o) {
-    double length = 1;
-    for (unsigned i = 0; i < o->rank; i++)
-        length *= (double)length_of(w, o->index[i]);
-    return length;
-}
-
-static double product_work(const walk *w, const matrix_product *p) {
-    return 2 * order_length(w, &p->rows) * order_length(w, &p->columns) * order_length(w, &p->inner);
-}
-
-/* Calls `inside` for each block of i from lo to hi. */
-typedef double work_inside(walk *w, const void *what);
-static double over_blocks(walk *w, index_id i, int64_t block, node lo, node hi, bool once, work_inside *inside,
-                          const void *what) {
-    range whole = w->of[i], bounds = whole;
-    double from = (double)whole.lo, to = (double)whole.hi, work = 0;
-    bool known = (lo == NODE_NONE || evaluate(w, lo, &from)) && (hi == NODE_NONE || evaluate(w, hi, &to));
-    if (known) {
-        bounds.lo    = (int64_t)from;
-        bounds.hi    = (int64_t)to;
-        bounds.known = whole.known || (lo != NODE_NONE && hi != NODE_NONE);
-    }
-    if (once || block <= 0)
-        block = bounds.hi - bounds.lo;
-    for (int64_t at = bounds.lo; at < bounds.hi; at += block) {
-        w->of[i] = (range){at, at + block < bounds.hi ? at + block : bounds.hi, bounds.known && known};
-        work += inside(w, what);
-    }
-    w->of[i] = whole;
-    return work;
-}
-
-static double statements_work(walk *w, const void *first);
-
-static double statement_work(walk *w, const statement *t) {
-    double work = 0, other = 0, condition;
-    range whole;
-    switch (t->kind) {
-    case STATEMENT_PRODUCT:
-        return product_work(w, t->product);
-    case STATEMENT_BLOCK:
-        return over_blocks(w, t->index, t->block, t->lo, t->hi, t->once, statements_work, t->body);
-    case STATEMENT_FOR:
-        whole           = w->of[t->index];
-        w->of[t->index] = (range){whole.lo, whole.lo + 1, false};
-        work            = (double)(whole.hi - whole.lo) * statements_work(w, t->body);
-        w->of[t->index] = whole;
-        return work;
-    case STATEMENT_IF:
-        if (evaluate(w, t->condition, &condition))
-            return statements_work(w, condition != 0 ? t->body : t->otherwise);
-        work  = statements_work(w, t->body);
-        other = statements_work(w, t->otherwise);
-        return work > other ? work : other;
-    default:
-        return 0;
-    }
-}
-
-static double statements_work(walk *w, const void *first) {
-    double work = 0;
-    for (const statement *t = first; t; t = t->next)
-        work += statement_work(w, t);
-    return work;
-}
-
-/* Steps from one number up to another. */
-typedef struct span_of_steps {
-    uint32_t from, to;
-} span_of_steps;
-
-static double steps_work(walk *w, const void *what) {
-    const span_of_steps *span = what;
-    double work               = 0;
-    for (uint32_t k = span->from; k < span->to; k++) {
-        const step *p = &w->s->step[k];
-        if (p->kind == STEP_BLOCKS) {
-            span_of_steps inside = {k + 1, k + 1 + p->inside};
-            work += over_blocks(w, p->index, p->block, p->lo, p->hi, p->once, steps_work, &inside);
-            k += p->inside;
-        } else if (p->kind == STEP_PRODUCT) {
-            work += order_length(w, &p->batch) * product_work(w, p->product);
-        } else {
-            work += statements_work(w, p->body);
-        }
-    }
-    return work;
-}
-
-static double scheduled_work(const schedule *s) {
-    walk w = {.s = s};
-    for (unsigned i = 0; i < graph_index_count(s->graph); i++)
-        w.of[i] = (range){0, graph_index_extent(s->graph, (index_id)i), true};
-    span_of_steps all = {0, s->step_count};
-    return steps_work(&w, &all);
 }
 
 /* The least work of products. */
@@ -242,6 +102,13 @@ static bool is_time(const graph *g, const graph *longer, index_id i) {
     return longer && 2 * longer_extent(g, longer, i) > (STRETCH + 1) * graph_index_extent(g, i);
 }
 
+static index_set times_of(const graph *g, const graph *longer) {
+    index_set times = 0;
+    for (unsigned i = 0; i < graph_index_count(g); i++)
+        times |= (index_set)is_time(g, longer, (index_id)i) << i;
+    return times;
+}
+
 static unsigned time_axes(const graph *g, const graph *longer, const index_id *axis, const int64_t *block,
                           unsigned rank) {
     unsigned count = 0;
@@ -281,23 +148,71 @@ static storage storage_of(const schedule *s, const graph *longer) {
     return (storage){buffers / tensors, most > axes};
 }
 
-static bool opens_blocks(const statement *t) {
-    for (; t; t = t->next)
-        if (t->kind == STATEMENT_BLOCK || opens_blocks(t->body) || opens_blocks(t->otherwise))
-            return true;
-    return false;
+/* Kernels */
+
+enum { KERNELS = 64 };
+
+/* How many passes the kernel has that a step is, by what the scheduler says of it; 0: it is no kernel of tiles. */
+static unsigned passes_of(const step *t) {
+    const char *said = t->note && strncmp(t->note, "kernel: ", 8) == 0 ? strstr(t->note, " pass") : NULL;
+    while (said && said > t->note && said[-1] >= '0' && said[-1] <= '9')
+        said--;
+    return said ? (unsigned)strtoul(said, NULL, 10) : 0;
 }
 
-static void count_steps(const schedule *s, uint32_t *steps, uint32_t *blocked) {
-    uint32_t until = 0; /* steps before this one stand inside blocks */
+/* `2 (2, 1)`: two kernels, of two passes and of one. Where steps walk blocks of rows and are no kernel, how many. */
+static void print_kernels(const schedule *s, char *cell) {
+    char passes[KERNELS] = "", *end = passes;
+    unsigned kernels = 0, blocks = 0;
     for (uint32_t k = 0; k < s->step_count; k++) {
-        const step *p = &s->step[k];
-        if (p->kind == STEP_BLOCKS) {
-            until = k + 1 + p->inside > until ? k + 1 + p->inside : until;
-            continue;
-        }
-        ++*steps;
-        *blocked += k < until || (p->kind == STEP_NEST && opens_blocks(p->body));
+        unsigned count = passes_of(&s->step[k]);
+        blocks += s->step[k].kind == STEP_BLOCKS;
+        if (count && end - passes < KERNELS - 16)
+            end += sprintf(end, "%s%u", kernels ? ", " : "", count);
+        kernels += count > 0;
+    }
+    if (kernels)
+        cell += sprintf(cell, "%u (%s)%s", kernels, passes, blocks ? ", " : "");
+    if (blocks)
+        cell += sprintf(cell, "%u of blocks", blocks);
+    if (!kernels && !blocks)
+        sprintf(cell, "–");
+}
+
+static uint32_t count_steps(const schedule *s) {
+    uint32_t steps = 0;
+    for (uint32_t k = 0; k < s->step_count; k++)
+        steps += s->step[k].kind != STEP_BLOCKS;
+    return steps;
+}
+
+/* As the spec says, or what makes the value: `max %7`. */
+static void print_name(const graph *g, node n) {
+    static const char *const reduction[] = {"sum", "product", "max", "min", "any", "all"};
+    if (!n)
+        return;
+    node_view v = graph_view(g, n);
+    if (graph_node_name(g, n))
+        fputs(graph_node_name(g, n), stdout);
+    else
+        printf("%s %%%u", v.op == NODE_REDUCE ? reduction[v.reduction] : graph_op_name(v.op), n);
+}
+
+/* A line for each saved tensor, instead of the table. */
+static void print_saved(const schedule *s, const saving *kept, const char *name) {
+    static const char *const kind[] = {"", ", narrow", ", made of indices alone"};
+    const graph *g                  = s->graph;
+    printf("%s: %u saved, %.2f MB\n", name, kept->count, (double)kept->bytes * 1e-6);
+    for (uint32_t i = 0; i < kept->count; i++) {
+        const saved *k  = &kept->list[i];
+        const buffer *b = &s->buffer[k->buffer];
+        fputs("    ", stdout);
+        print_name(g, k->node);
+        for (unsigned a = 0; a < b->rank; a++)
+            printf("%s%s", a ? "," : "[", graph_index_name(g, b->axis[a]));
+        printf(b->rank ? "] " : " ");
+        schedule_print_amount(schedule_buffer_bytes(b), "B", stdout);
+        printf("%s\n", kind[k->kind]);
     }
 }
 
@@ -310,6 +225,7 @@ static graph *graph_at(const spec *s, const elaboration *how, int64_t time) {
     return mechanism_graph(s, how, &sizes);
 }
 
+/* t NULL: what is saved is listed. */
 static void add_variant(table *t, const spec *s, const char *variant, int64_t longest) {
     elaboration how = {.variant = variant};
     declared_sizes sizes;
@@ -320,24 +236,33 @@ static void add_variant(table *t, const spec *s, const char *variant, int64_t lo
     if (!g || !counted)
         fail("cannot elaborate", spec_path(s));
     bool exact;
-    double least   = least_work(counted, &exact);
-    schedule *p    = schedule_graph(g, NULL);
-    double work    = scheduled_work(p);
-    storage held   = storage_of(p, longer);
-    uint32_t steps = 0, blocked = 0;
-    count_steps(p, &steps, &blocked);
-    row *r = new_row(t);
-    snprintf(r->cell[0], CELL, "%s", variant ? variant : spec_name(s));
-    snprintf(r->cell[1], CELL, "%lld", (long long)time);
-    snprintf(r->cell[2], CELL, "%u", steps);
-    snprintf(r->cell[3], CELL, "%u", blocked);
-    snprintf(r->cell[4], CELL, "%.2f", (double)p->workspace * 1e-6);
-    snprintf(r->cell[5], CELL, "%.2f", held.largest);
-    snprintf(r->cell[6], CELL, "%s", held.pairs ? "yes" : "no");
-    if (least > 0)
-        snprintf(r->cell[7], CELL, "%s%.2f", exact ? "" : "at least ", work / least);
-    else
+    double least     = least_work(counted, &exact);
+    schedule *p      = schedule_graph(g, NULL);
+    schedule_cost *c = schedule_cost_of(p);
+    saving kept      = saving_of(p, times_of(p->graph, longer));
+    storage held     = storage_of(p, longer);
+    const char *name = variant ? variant : spec_name(s);
+    if (t) {
+        row *r = new_row(t);
+        snprintf(r->cell[0], CELL, "%s", name);
+        snprintf(r->cell[1], CELL, "%lld", (long long)time);
+        snprintf(r->cell[2], CELL, "%u", count_steps(p));
+        print_kernels(p, r->cell[3]);
+        snprintf(r->cell[4], CELL, "%.2f", (double)p->workspace * 1e-6);
+        snprintf(r->cell[5], CELL, "%.2f", held.largest);
+        snprintf(r->cell[6], CELL, "%s", held.pairs ? "yes" : "no");
         snprintf(r->cell[7], CELL, "–");
+        if (least > 0)
+            snprintf(r->cell[7], CELL, "%s%.2f", exact ? "" : "at least ", (double)c->total.matrix / least);
+        snprintf(r->cell[8], CELL, "%.2f", (double)(c->total.read + c->total.written) / (double)kept.least);
+        snprintf(r->cell[9], CELL, "%u + %u + %u", kept.of_kind[SAVED_WIDE], kept.of_kind[SAVED_NARROW],
+                 kept.of_kind[SAVED_INDICES]);
+        snprintf(r->cell[10], CELL, "%.2f", (double)kept.bytes * 1e-6);
+    } else {
+        print_saved(p, &kept, name);
+    }
+    free(kept.list);
+    schedule_cost_free(c);
     schedule_free(p);
     graph_free(g);
     graph_free(longer);
@@ -357,17 +282,26 @@ static void add_spec(table *t, const char *path, int64_t longest) {
 
 int main(int argc, char **argv) {
     int64_t longest = 1024;
+    bool list       = false;
     int at          = 1;
-    if (at < argc && strncmp(argv[at], "--length=", 9) == 0)
-        longest = strtoll(argv[at++] + 9, NULL, 10);
+    for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
+        if (strncmp(argv[at], "--length=", 9) == 0)
+            longest = strtoll(argv[at] + 9, NULL, 10);
+        else if (strcmp(argv[at], "--saved") == 0)
+            list = true;
+        else
+            longest = 0;
+    }
     if (at >= argc || longest < 1) {
-        fprintf(stderr, "usage: fused_table [--length=T] SPEC...\n");
+        fprintf(stderr, "usage: fused_table [--length=T] [--saved] SPEC...\n");
         return 2;
     }
     table t = {0};
     for (; at < argc; at++)
-        add_spec(&t, argv[at], longest);
-    print_table(&t, &(row){{"spec", "T", "steps", "blocked", "workspace MB", "largest", "pairs", "products"}});
+        add_spec(list ? NULL : &t, argv[at], longest);
+    if (!list)
+        print_table(&t, &(row){{"spec", "T", "steps", "kernels (passes)", "workspace MB", "largest", "pairs", "FLOP",
+                                "bytes", "saved", "saved MB"}});
     free(t.line);
     return 0;
 }
