@@ -9,6 +9,7 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "expressions.h"
 #include "interpret.h"
 #include "prove.h"
 
@@ -17,7 +18,6 @@
 #include <string.h>
 #include <time.h>
 
-static graph *g;
 static double slowest, total;
 static unsigned asked;
 
@@ -57,24 +57,8 @@ static node at(const char *name, int64_t extent) {
     return graph_index_value(g, over(name, extent));
 }
 
-static node number(int64_t value) {
-    return graph_int(g, value);
-}
-
-static node two(node_op op, node a, node b) {
-    return graph_pointwise(g, op, a, b, NODE_NONE);
-}
-
-static node one(node_op op, node a) {
-    return graph_pointwise(g, op, a, NODE_NONE, NODE_NONE);
-}
-
 static node plus(node a, node b) {
     return graph_add(g, a, b);
-}
-
-static node minus(node a, node b) {
-    return graph_sub(g, a, b);
 }
 
 static node times(node a, node b) {
@@ -83,30 +67,6 @@ static node times(node a, node b) {
 
 static node modulo(node a, node b) {
     return two(NODE_MOD, a, b);
-}
-
-static node less(node a, node b) {
-    return two(NODE_LESS, a, b);
-}
-
-static node at_most(node a, node b) {
-    return two(NODE_LESS_EQUAL, a, b);
-}
-
-static node equal(node a, node b) {
-    return two(NODE_EQUAL, a, b);
-}
-
-static node both(node a, node b) {
-    return two(NODE_AND, a, b);
-}
-
-static node or_else(node a, node b) {
-    return two(NODE_OR, a, b);
-}
-
-static node deny(node a) {
-    return one(NODE_NOT, a);
 }
 
 static node tensor_of(const char *name, value_type type, int64_t below, unsigned rank, index_id i, index_id k) {
@@ -188,7 +148,7 @@ static void two_positions(void **state) {
     holds(distance, 64, both(at_most(s, t), at_most(distance, number(63))), NODE_NONE);
     fails(distance, 63, both(at_most(s, t), at_most(distance, number(63))), 2, ids, (int64_t[]){63, 0}, 63, false);
     /* a prefix that all see: s <= t or s < 7 */
-    node prefix = or_else(at_most(s, t), less(s, number(7)));
+    node prefix = either(at_most(s, t), less(s, number(7)));
     holds(plus(distance, number(6)), 1024 + 6, prefix, NODE_NONE);
     fails(plus(distance, number(5)), 1024 + 6, prefix, 2, ids, (int64_t[]){0, 6}, -1, false);
     /* contradictions prove anything */
@@ -335,8 +295,8 @@ static void data(void **state) {
     node open = less(graph_float(g, 0), mask);
     fails(minus(s, number(1)), 64, open, 1, &s_id, (int64_t[]){0}, -1, true);
     holds(minus(s, number(1)), 64, open, deny(open));
-    holds(minus(s, number(1)), 64, open, both(or_else(deny(open), less(number(0), s)), at_most(s, t)));
-    fails(minus(s, number(1)), 64, or_else(open, less(number(0), s)), 1, &s_id, (int64_t[]){0}, -1, true);
+    holds(minus(s, number(1)), 64, open, both(either(deny(open), less(number(0), s)), at_most(s, t)));
+    fails(minus(s, number(1)), 64, either(open, less(number(0), s)), 1, &s_id, (int64_t[]){0}, -1, true);
     /* a selection is within its domain, also where it is read elsewhere */
     node best = graph_topk(g, s_id, at_most(s, t), mask, 4);
     holds(minus(t, s), 64, best, NODE_NONE);
@@ -486,7 +446,7 @@ static void bounded_time(void **state) {
         snprintf(name, sizeof name, "i%d", i);
         node x = at(name, 1 << 20), y = modulo(times(x, x), number(97 + i));
         e    = plus(e, two(NODE_MAXIMUM, y, minus(number(50), x)));
-        f    = both(f, or_else(less(y, x), deny(equal(modulo(e, number(7)), number(3)))));
+        f    = both(f, either(less(y, x), deny(equal(modulo(e, number(7)), number(3)))));
         deep = plus(deep, deep);
     }
     node doubled = less(deep, number(100)); /* 2^40 terms when written out */
@@ -603,7 +563,7 @@ static node random_condition(unsigned size) {
         return two((node_op[]){NODE_LESS, NODE_LESS_EQUAL, NODE_EQUAL}[draw(3)], a, b);
     }
     node a = random_condition(size - 1), b = random_condition(size - 1);
-    return draw(3) == 0 ? deny(a) : draw(2) ? both(a, b) : or_else(a, b);
+    return draw(3) == 0 ? deny(a) : draw(2) ? both(a, b) : either(a, b);
 }
 
 static int64_t down(int64_t a, int64_t b) {
