@@ -14,6 +14,7 @@
 #include "elaborate.h"
 #include "gradcheck.h"
 #include "interpret.h"
+#include "model_step.h"
 #include "schedule.h"
 #include "simplify.h"
 #include "sizes.h"
@@ -98,30 +99,11 @@ static void every_variant(const char *path, bool training) {
     spec_free(s);
 }
 
-/* A whole training step: model, losses, gradients, AdamW. */
 static graph *training_step(const char *name, binding heads, int64_t time) {
-    static const char *const path[] = {TEST_SOURCE_DIR "/specs/model/lm.att",
-                                       TEST_SOURCE_DIR "/specs/optimizer/adamw.att"};
-    char mechanism_path[1024];
-    diagnostics d = {.stream = stderr};
-    snprintf(mechanism_path, sizeof mechanism_path, TEST_SOURCE_DIR "/specs/%s.att", name);
-    spec *mechanism = spec_read(mechanism_path, NULL, &d), *model = spec_read(path[0], NULL, &d),
-         *optimizer = spec_read(path[1], NULL, &d);
-    assert_true(mechanism && model && optimizer);
-    binding size[]        = {{"B", 2}, {"T", (double)time}, {"D", 16}, {"L", 1}, {"V", 23}};
-    elaboration model_how = {.bindings = size, .binding_count = 5, .training = true}, none = {0};
-    elaboration how  = {.bindings = &heads, .binding_count = 1, .training = true};
-    graph *g         = graph_new();
-    const spec *slot = mechanism;
-    uint32_t orphan;
-    assert_true(elaborate_model(g, model, &slot, &how, 1, &model_how, &d));
-    assert_true(derive_parameter_gradients(g, &orphan));
-    assert_true(elaborate_optimizer(g, optimizer, &none, &d));
-    derive_forget_stops(g);
+    binding size[]  = {{"B", 2}, {"T", (double)time}, {"D", 16}, {"L", 1}, {"V", 23}};
+    elaboration own = {.bindings = &heads, .binding_count = 1, .training = true};
+    graph *g        = make_small_step(name, &own, size, sizeof size / sizeof *size);
     simplify_outputs(g, NULL);
-    spec_free(mechanism);
-    spec_free(model);
-    spec_free(optimizer);
     return g;
 }
 

@@ -10,17 +10,14 @@
 // clang-format on
 
 #include "compile.h"
-#include "derive.h"
-#include "elaborate.h"
 #include "initialise.h"
 #include "interpret.h"
+#include "model_step.h"
 #include "training.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SPECS TEST_SOURCE_DIR "/specs/"
 
 typedef struct subject {
     const char *spec, *variant;
@@ -42,32 +39,10 @@ static const subject subjects[] = {
     {"identity", NULL, {{"", 0}}, 0},
 };
 
-static spec *read_spec(const char *name) {
-    char path[1024];
-    diagnostics d = {.stream = stderr};
-    snprintf(path, sizeof path, SPECS "%s.att", name);
-    spec *s = spec_read(path, NULL, &d);
-    assert_non_null(s);
-    return s;
-}
-
 static graph *make_step(const subject *t) {
-    spec *mechanism = read_spec(t->spec), *model = read_spec("model/lm"), *optimizer = read_spec("optimizer/adamw");
-    binding size[]        = {{"B", 2}, {"T", 9}, {"D", 16}, {"L", 2}, {"V", 23}};
-    elaboration model_how = {.bindings = size, .binding_count = 5, .training = true}, none = {0};
-    elaboration how  = {.variant = t->variant, .bindings = t->more, .binding_count = t->count, .training = true};
-    diagnostics d    = {.stream = stderr};
-    graph *g         = graph_new();
-    const spec *slot = mechanism;
-    uint32_t orphan;
-    assert_true(elaborate_model(g, model, &slot, &how, 1, &model_how, &d));
-    assert_true(derive_parameter_gradients(g, &orphan));
-    assert_true(elaborate_optimizer(g, optimizer, &none, &d));
-    derive_forget_stops(g);
-    spec_free(mechanism);
-    spec_free(model);
-    spec_free(optimizer);
-    return g;
+    static const binding size[] = {{"B", 2}, {"T", 9}, {"D", 16}, {"L", 2}, {"V", 23}};
+    elaboration own = {.variant = t->variant, .bindings = t->more, .binding_count = t->count, .training = true};
+    return make_small_step(t->spec, &own, size, sizeof size / sizeof *size);
 }
 
 static void *need(size_t count, size_t size) {
@@ -147,12 +122,15 @@ static void machine_equals_interpreter(void **state) {
 /* Training on one batch repeatedly brings its loss down, and the same seed gives the same bits. */
 static void training_learns(void **state) {
     const subject *t = *state;
-    spec *mechanism = read_spec(t->spec), *model = read_spec("model/lm"), *optimizer = read_spec("optimizer/adamw");
+    char path[1024];
+    snprintf(path, sizeof path, ATTNC_SOURCE_SPECS "/%s.att", t->spec);
+    spec *mechanism          = read_spec(path);
+    step_specs of            = read_step_specs();
     binding size[]           = {{"B", 2}, {"T", 16}, {"D", 16}, {"L", 2}, {"V", 32}, {"P", 0}};
     training_request request = {
         .mechanism     = mechanism,
-        .model         = model,
-        .optimizer     = optimizer,
+        .model         = of.model,
+        .optimizer     = of.optimizer,
         .mechanism_how = {.variant = t->variant, .bindings = t->more, .binding_count = t->count},
         .model_how     = {.bindings = size, .binding_count = 6},
         .seed          = 5};
@@ -180,8 +158,7 @@ static void training_learns(void **state) {
     assert_true(loss[0][1] < loss[0][0] - 1);
     assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
     spec_free(mechanism);
-    spec_free(model);
-    spec_free(optimizer);
+    free_step_specs(&of);
 }
 
 /* A mechanism with a parameter that cannot be learnt is not trained. */
@@ -191,11 +168,11 @@ static void orphan_is_an_error(void **state) {
                                "output y[b,t,d] = x[b,t,d] * stop(W[d])";
     diagnostics d            = {.stream = stderr};
     spec *mechanism          = spec_read_text("m.att", text, strlen(text), NULL, &d);
-    spec *model = read_spec("model/lm"), *optimizer = read_spec("optimizer/adamw");
+    step_specs of            = read_step_specs();
     binding size[]           = {{"B", 2}, {"T", 4}, {"D", 8}, {"L", 2}, {"V", 8}};
     training_request request = {.mechanism = mechanism,
-                                .model     = model,
-                                .optimizer = optimizer,
+                                .model     = of.model,
+                                .optimizer = of.optimizer,
                                 .model_how = {.bindings = size, .binding_count = 5}};
     char error[512];
     assert_null(training_new(&request, &d, error, sizeof error));
@@ -203,8 +180,7 @@ static void orphan_is_an_error(void **state) {
                         "m.att: the gradient of parameter `layer0.attention.W` is 0: it acts only through `stop`, "
                         "which has no derivative");
     spec_free(mechanism);
-    spec_free(model);
-    spec_free(optimizer);
+    free_step_specs(&of);
 }
 
 int main(void) {

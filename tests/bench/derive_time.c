@@ -24,7 +24,7 @@ static size_t count_needed(const graph *g) {
     size_t nodes = graph_node_count(g), count = 0;
     uint8_t *mark = calloc(nodes + 1, 1);
     if (!mark)
-        fail("no", "memory");
+        step_failed("no", "memory");
     for (uint32_t i = 0; i < graph_output_count(g); i++)
         mark[graph_output(g, i)->node] = 1;
     for (size_t n = nodes; n > 0; n--) {
@@ -43,7 +43,7 @@ static void time_step(const step_specs *of, const spec *mechanism, const char *v
     step_made made;
     graph *g = make_step(of, mechanism, variant, layers, &d, &made);
     if (!g)
-        fail("cannot elaborate", spec_path(mechanism));
+        step_failed("cannot elaborate", spec_path(mechanism));
     memcpy(time, made.time, sizeof made.time);
     time[BOTH] = time[DERIVATION] + time[SIMPLIFICATION];
     *size      = (sizes){made.forward, made.derived, graph_node_count(g), count_needed(g)};
@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
     step_specs of = read_step_specs();
     glob_t list   = {0};
     if (first == argc && glob(ATTNC_SOURCE_SPECS "/*.att", 0, NULL, &list) != 0)
-        fail("no specs in", ATTNC_SOURCE_SPECS);
+        step_failed("no specs in", ATTNC_SOURCE_SPECS);
     print_cpu();
     printf("%-14s %6s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s\n", "variant", "layers", "elaborat", "derive", "optimize",
            "stops", "simplify", "der+simp", "forward", "derived", "all", "needed");

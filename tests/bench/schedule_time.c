@@ -31,7 +31,7 @@ static uint64_t checksum_of(schedule *s) {
     size_t size = 0;
     FILE *file  = open_memstream(&text, &size);
     if (!file)
-        fail("no", "memory");
+        step_failed("no", "memory");
     schedule_print(s, file);
     fclose(file);
     uint64_t hash = 14695981039346656037u;
@@ -43,9 +43,9 @@ static uint64_t checksum_of(schedule *s) {
 
 static double time_of_verifier(const schedule *s) {
     char error[512];
-    double start = now();
+    double start = processor_time();
     tile_verify(s, error, sizeof error);
-    return now() - start;
+    return processor_time() - start;
 }
 
 /* Scheduling adds nodes to the graph, so that each run has a graph of its own. */
@@ -61,9 +61,9 @@ static bool print_variant(const plan *p, const spec *mechanism, const char *vari
         if (!g)
             return false;
         nodes        = graph_node_count(g);
-        double start = now();
+        double start = processor_time();
         schedule *s  = schedule_graph(g, NULL);
-        time[i]      = now() - start;
+        time[i]      = processor_time() - start;
         verify[i]    = time_of_verifier(s);
         steps        = s->step_count;
         given_up     = s->given_up != NULL;
@@ -97,7 +97,7 @@ static void print_all(const plan *p) {
     glob_t list = {0};
     if (glob(ATTNC_SOURCE_SPECS "/*.att", 0, NULL, &list) != 0 ||
         glob(ATTNC_SOURCE_SPECS "/more/*.att", GLOB_APPEND, NULL, &list) != 0)
-        fail("no specs in", ATTNC_SOURCE_SPECS);
+        step_failed("no specs in", ATTNC_SOURCE_SPECS);
     for (size_t i = 0; i < list.gl_pathc; i++)
         print_spec(p, list.gl_pathv[i]);
     globfree(&list);
@@ -122,7 +122,7 @@ int main(int argc, char **argv) {
     p.of      = read_step_specs();
     p.nowhere = fopen("/dev/null", "w");
     if (!p.nowhere)
-        fail("cannot write", "/dev/null");
+        step_failed("cannot write", "/dev/null");
     print_cpu();
     printf("%-18s %6s %9s %8s %7s %7s %6s %16s\n", "variant", "layers", "schedule", "verify", "steps", "nodes",
            "gaveup", "checksum");
