@@ -319,7 +319,8 @@ static bool same_new(comparison *c, node n, node m, const places *at) {
         return same_previous(c, a, b, at);
     case NODE_RANDOM:
         return same_random(a, b, at);
-    case NODE_TOPK: /* none of the cases has one */
+    case NODE_TOPK: /* none of the cases has one of these */
+    case NODE_SOLVE:
         return false;
     case NODE_AND:
         return same_conjunction(c, n, m, at);

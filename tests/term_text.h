@@ -79,6 +79,10 @@ static void write_term(FILE *file, const graph *g, node n, int *room) {
                 v.reverse ? " reverse" : "");
         write_operands(file, g, v, "(", "; ", room);
         return;
+    case NODE_SOLVE:
+        fprintf(file, "solve[%s%s]", graph_index_name(g, v.scan_index), v.reverse ? " reverse" : "");
+        write_operands(file, g, v, "(", "; ", room);
+        return;
     case NODE_PREVIOUS:
         fprintf(file, "previous%u.%u", v.scan_label, v.scan_state);
         return;

@@ -259,7 +259,7 @@ static void in_blocks(void **state) {
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
         graph *g   = graph_new();
-        index_id t = graph_index(g, "t", 40), r = graph_index(g, "r", 12), c = graph_index(g, "c", 12);
+        index_id t = graph_index(g, "t", 200), r = graph_index(g, "r", 12), c = graph_index(g, "c", 12);
         index_id d  = graph_index(g, "d", 3);
         node a      = graph_tensor(g, input_over(g, "a", 2, (index_id[]){t, d}))->node;
         node key    = graph_tensor(g, input_over(g, "key", 2, (index_id[]){r, d}))->node;
@@ -349,7 +349,7 @@ static void written_down(void **state) {
     assert_non_null(file);
     schedule_print(made, file);
     fclose(file);
-    if (!strstr(text, " = solve[r, all e where less(c, r)] matrix[b,r,c], right[b,r,e]\n"))
+    if (!strstr(text, " = solve[r, all e where lt(c, r)] matrix[b,r,c], right[b,r,e]\n"))
         fail_msg("%s", text);
     free(text);
     schedule_cost *cost = schedule_cost_of(made);
