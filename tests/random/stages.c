@@ -96,8 +96,10 @@ static void note_kinds(const graph *g, stages *r) {
 
 static graph *elaborated(const spec *parsed, bool training, diagnostics *d) {
     graph *g = graph_new();
-    if (elaborate_mechanism(g, parsed, &(elaboration){.training = training}, d))
+    if (elaborate_mechanism(g, parsed, &(elaboration){.training = training}, d)) {
+        stages_add_systems(g);
         return g;
+    }
     graph_free(g);
     return NULL;
 }

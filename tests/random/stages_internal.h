@@ -27,6 +27,9 @@ double *stages_conditioning(const random_spec *s, const graph *g, const double *
  * *poisoned: one is not a number. */
 double stages_largest_inside(const random_spec *s, const graph *g, bool *poisoned);
 
+/* Puts triangular systems in front of some outputs; the others stay as they are. */
+void stages_add_systems(graph *g);
+
 bool stages_selects(const random_spec *s); /* rounding decides between equal scores */
 
 /* Is the graph, scheduled as r wants it, the same program? The graph gets more nodes. */
