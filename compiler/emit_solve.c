@@ -71,7 +71,7 @@ typedef struct strip {
 
 enum { MOST_VECTORS = 4 };
 
-static const strip strips[] = {{16, MOST_VECTORS}, {16, 1}, {4, 1}, {1, 1}};
+static const strip strips[] = {{16, MOST_VECTORS}, {16, 1}, {8, 1}, {4, 1}, {1, 1}};
 
 static LLVMTypeRef register_of(const emitter *e, const strip *p) {
     return p->lanes > 1 ? LLVMVectorType(e->f32, p->lanes) : e->f32;

@@ -11,7 +11,8 @@
 enum {
     ENOUGH_ITEMS = 64,
     SPLIT_BELOW  = 16,
-    SIDE_UNIT    = 16 /* rows or columns of matrices that are worth dividing */
+    SIDE_UNIT    = 16, /* rows or columns of matrices that are worth dividing */
+    LEAST_ALONG  = 4   /* of an index that a solve goes along */
 };
 
 static index_set bit(index_id i) {
@@ -205,12 +206,19 @@ static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     return (nest){schedule_loops(c, &rows, true, s), GRAPH_INDICES};
 }
 
-/* Along the innermost index where the matrix lacks it: every element of the matrix is then read once for all of it. */
+/* Can a solve go along an index: has the matrix none of it, and has it enough values to fill a register? */
+static bool goes_along(const scheduler *c, node n, index_id i) {
+    node matrix = graph_view(c->g, n).child[0];
+    return !(graph_view(c->g, matrix).free & bit(i)) && graph_index_extent(c->g, i) >= LEAST_ALONG;
+}
+
+/* Along the innermost index where that can be: every element of the matrix is then read once for all of it. Else the
+ * rows are innermost, and each is a sum. */
 static nest solve_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     node_view v     = graph_view(c->g, n);
     index_id column = graph_solve_column(c->g, n), row = v.scan_index;
     index_id last  = order.rank ? order.index[order.rank - 1] : row;
-    bool along     = last != row && !(graph_view(c->g, v.child[0]).free & bit(last));
+    bool along     = last != row && goes_along(c, n, last);
     node row_value = graph_index_value(c->g, row), column_value = graph_index_value(c->g, column);
     statement *s = schedule_statement(STATEMENT_SOLVE);
     s->target    = target;
@@ -265,13 +273,13 @@ static axis_order with_last(const axis_order *order, index_set last) {
     return result;
 }
 
-/* A solve's rows are outside the index that its statement goes along, if there is one that the matrix lacks. */
+/* A solve's rows are outside the index that its statement goes along, if there is one. */
 static axis_order solve_order(const scheduler *c, node n, axis_order order) {
     node_view v      = graph_view(c->g, n);
     index_set others = 0;
     for (unsigned i = 0; i < order.rank; i++)
-        others |= bit(order.index[i]);
-    others &= ~(bit(v.scan_index) | graph_view(c->g, v.child[0]).free | c->fixed | c->grid);
+        others |= goes_along(c, n, order.index[i]) ? bit(order.index[i]) : 0;
+    others &= ~(bit(v.scan_index) | c->fixed | c->grid);
     if (c->open && !c->whole && (others & ~bit(c->open->row)))
         others &= ~bit(c->open->row);
     index_id inner = others ? schedule_innermost(c, n, others, NULL) : GRAPH_INDICES;

@@ -121,10 +121,10 @@ static void each_of_them(void **state) {
     }
 }
 
-/* Every length of a row that is handled apart: whole strips of 64, 16 and 4 numbers, and what is left. */
+/* Every length of a row that is handled apart: whole strips of 64, 16, 8 and 4 numbers, and what is left. */
 static void widths(void **state) {
     (void)state;
-    static const int64_t width[] = {1, 3, 4, 15, 16, 21, 63, 64, 65, 150};
+    static const int64_t width[] = {1, 3, 4, 9, 15, 16, 21, 63, 64, 65, 150};
     for (unsigned i = 0; i < sizeof width / sizeof *width; i++) {
         char what[32];
         shape of        = {.extent = 9, .width = width[i], .reverse = i % 2};
