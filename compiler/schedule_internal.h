@@ -78,6 +78,10 @@ step *schedule_add_step(scheduler *c);
 
 /* Products. */
 product *schedule_match_product(scheduler *c, node reduce);
+/* Is a product in a step of a scan large enough for one? */
+bool schedule_pays_in_step(const scheduler *c, index_set rows, index_set columns, index_set inner);
+/* The product that one item of a grid makes in such a step. */
+product schedule_product_of_item(const product *p, index_set grid);
 void schedule_emit_product(scheduler *c, node n, uint32_t forced_target);
 
 /* Layouts. */

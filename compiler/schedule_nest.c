@@ -312,9 +312,10 @@ typedef struct inside {
     node_map seen;
     node *list; /* the nodes that a step stores, in the order in which they need each other */
     unsigned count, room;
-    index_set mixed;         /* indices along which a step reads more than one element */
-    index_set rows, columns; /* of what it multiplies */
-    index_set all;           /* indices that everything stored has */
+    index_set mixed; /* indices along which a step reads more than one element */
+    index_set sides; /* rows and columns of what it multiplies */
+    index_set kept;  /* those of what scans inside it multiply */
+    index_set all;   /* indices that everything stored has */
 } inside;
 
 /* Is n computed in a step as a product of matrices? Not among blocks of rows, which products are not made for. */
@@ -330,8 +331,9 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
     if (v.op == NODE_REDUCE)
         in->mixed |= v.vars;
     if (multiplies(c, n)) {
-        in->rows |= c->product[n]->rows;
-        in->columns |= c->product[n]->columns;
+        index_set sides = c->product[n]->rows | c->product[n]->columns;
+        in->sides |= sides;
+        in->kept |= c->inside[n] == in->label ? 0 : sides;
     }
     if (v.op == NODE_GATHER)
         for (unsigned i = 0; i + 1 < v.child_count; i++)
@@ -484,9 +486,39 @@ static node largest_state(const scheduler *c, node_view v) {
     return best;
 }
 
+/* Are the products of a step large without some of their rows and columns? */
+static bool all_pay(const scheduler *c, const inside *in, index_set without) {
+    if (in->kept & without)
+        return false;
+    for (unsigned i = 0; i < in->count; i++) {
+        const product *p = multiplies(c, in->list[i]) ? c->product[in->list[i]] : NULL;
+        if (p && !schedule_pays_in_step(c, p->rows & ~without, p->columns & ~without, p->inner))
+            return false;
+    }
+    return true;
+}
+
+/* The indices that can be outside the scan, but for rows and columns that make products large. */
+static index_set indices_apart(const scheduler *c, const inside *in, index_set taken) {
+    index_set can = in->all & ~in->mixed & ~taken, apart = can & ~in->sides;
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if ((can & ~apart) >> i & 1 && all_pay(c, in, apart | bit((index_id)i)))
+            apart |= bit((index_id)i);
+    return apart;
+}
+
+/* The columns of a step's products, along which they lie in memory. */
+static index_set columns_of(const scheduler *c, const inside *in, index_set grid) {
+    index_set columns = 0;
+    for (unsigned i = 0; i < in->count; i++)
+        if (multiplies(c, in->list[i]))
+            columns |= schedule_product_of_item(c->product[in->list[i]], grid).columns;
+    return columns;
+}
+
 /* Where there are fewer items than threads, rows or columns that no step mixes are divided among them in blocks. */
 static statement *divide(const scheduler *c, const inside *in, index_set apart, index_set taken) {
-    index_set free = in->all & ~in->mixed & (in->rows | in->columns) & ~taken;
+    index_set free = in->all & ~in->mixed & in->sides & ~taken & ~apart;
     index_id best  = GRAPH_INDICES;
     for (unsigned i = 0; i < graph_index_count(c->g); i++)
         if (free >> i & 1 &&
@@ -506,53 +538,70 @@ static statement *divide(const scheduler *c, const inside *in, index_set apart, 
     return s;
 }
 
-/* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
- * the new states. The index that walks through memory stays innermost even where it could be outside, and so do rows
- * and columns of matrices, but for blocks of them. */
-static nest scan_nest(scheduler *c, node n) {
-    node_view v     = graph_view(c->g, n);
-    unsigned states = v.child_count / 2;
-    inside in       = {.label = v.scan_label, .all = ~(index_set)0};
-    store_bodies(c, v.scan_label);
+/* The buffers of all states of a scan; that of `largest` has `inner` last, of others one of the products' columns. */
+static scan_state *add_states(scheduler *c, node_view v, index_set apart, node largest, index_id inner,
+                              index_set columns) {
+    unsigned states  = v.child_count / 2;
+    scan_state *part = schedule_allocate(states, sizeof *part);
     for (unsigned k = 0; k < states; k++) {
+        node here     = graph_scan_node(c->g, v.scan_label, k);
+        index_set own = columns & graph_view(c->g, here).free;
+        index_id last = own ? schedule_innermost(c, body_of(c, v.scan_label, k), own, NULL) : GRAPH_INDICES;
+        add_state(c, here, apart, here == largest ? inner : last, &part[k]);
+    }
+    return part;
+}
+
+/* All steps, one after another, with the loops over `apart` open; `divided`: of blocks of that index. */
+static statement *steps_of(scheduler *c, node_view v, const inside *in, scan_state *state, index_set apart,
+                           index_id divided) {
+    index_set before = c->fixed, before_stepping = c->stepping;
+    axis_order ranged = c->ranged;
+    if (divided != GRAPH_INDICES)
+        c->ranged.index[c->ranged.rank++] = divided;
+    c->fixed |= apart | bit(v.scan_index);
+    c->stepping |= bit(v.scan_index);
+    statement *scan = schedule_statement(STATEMENT_FOR);
+    scan->index     = v.scan_index;
+    scan->reverse   = v.reverse;
+    scan->body      = step_of(c, in, state);
+    c->fixed        = before;
+    c->stepping     = before_stepping;
+    c->ranged       = ranged;
+    return scan;
+}
+
+/* Loops over the indices that the step keeps apart, then the scanned index, then the step: what it stores inside, and
+ * the new states. The index that walks through memory stays innermost even where it could be outside. */
+static nest scan_nest(scheduler *c, node n) {
+    node_view v = graph_view(c->g, n);
+    inside in   = {.label = v.scan_label, .all = ~(index_set)0};
+    store_bodies(c, v.scan_label);
+    for (unsigned k = 0; k < v.child_count / 2; k++) {
         visit_inside(c, body_of(c, v.scan_label, k), &in);
         in.all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
     }
-    index_set before = c->fixed, before_stepping = c->stepping;
-    index_set apart   = in.all & ~in.mixed & ~(in.rows | in.columns) & ~bit(v.scan_index) & ~before;
+    index_set around  = c->fixed | bit(v.scan_index);
+    index_set apart   = indices_apart(c, &in, around);
+    index_set columns = columns_of(c, &in, around | apart);
     node largest      = largest_state(c, v);
-    index_set state   = graph_view(c->g, largest).free & ~bit(v.scan_index) & ~before;
     node largest_body = body_of(c, v.scan_label, graph_view(c->g, largest).scan_state);
-    index_set within  = in.columns & state ? in.columns & state : apart ? apart : state;
+    index_set state   = graph_view(c->g, largest).free & ~around;
+    index_set within  = columns & state ? columns & state : apart ? apart : state;
     index_id inner    = schedule_innermost(c, largest_body, within, NULL);
     if (inner != GRAPH_INDICES)
         apart &= ~bit(inner);
 
-    scan_state *part = schedule_allocate(states, sizeof *part);
-    for (unsigned k = 0; k < states; k++) {
-        node here = graph_scan_node(c->g, v.scan_label, k);
-        add_state(c, here, apart, here == largest ? inner : GRAPH_INDICES, &part[k]);
-    }
-    statement *blocks = before ? NULL : divide(c, &in, apart, bit(v.scan_index));
-    axis_order ranged = c->ranged;
+    scan_state *part  = add_states(c, v, apart, largest, inner, columns);
+    statement *blocks = c->fixed ? NULL : divide(c, &in, apart, around);
+    statement *steps  = steps_of(c, v, &in, part, apart, blocks ? blocks->index : GRAPH_INDICES);
     if (blocks)
-        c->ranged.index[c->ranged.rank++] = blocks->index;
-    c->fixed        = before | apart | bit(v.scan_index);
-    c->stepping     = before_stepping | bit(v.scan_index);
-    statement *scan = schedule_statement(STATEMENT_FOR);
-    scan->index     = v.scan_index;
-    scan->reverse   = v.reverse;
-    scan->body      = step_of(c, &in, part);
-    c->fixed        = before;
-    c->stepping     = before_stepping;
-    c->ranged       = ranged;
-    if (blocks)
-        blocks->body = scan;
+        blocks->body = steps;
     node_map_free(&in.seen);
     free(in.list);
     free(part);
     axis_order outer = in_id_order(c, apart);
-    return (nest){schedule_loops(c, &outer, true, blocks ? blocks : scan), GRAPH_INDICES};
+    return (nest){schedule_loops(c, &outer, true, blocks ? blocks : steps), GRAPH_INDICES};
 }
 
 static int64_t times_at_most(int64_t a, int64_t b) {

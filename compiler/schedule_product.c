@@ -13,6 +13,16 @@ enum { MAX_FACTORS = 8, LEAST_SIDE = 4, LEAST_WORK = 4096 };
 /* In a step of a scan nothing else gains by a product than its own time: below this a call takes longer than loops. */
 enum { STEP_SIDE = 8, STEP_WORK = 16384 };
 
+bool schedule_pays_in_step(const scheduler *c, index_set rows, index_set columns, index_set inner) {
+    int64_t height = graph_space(c->g, rows), width = graph_space(c->g, columns);
+    return height >= STEP_SIDE && width >= STEP_SIDE && graph_space(c->g, rows | columns | inner) >= STEP_WORK;
+}
+
+static bool pays(const scheduler *c, index_set rows, index_set columns, index_set inner) {
+    int64_t height = graph_space(c->g, rows), width = graph_space(c->g, columns);
+    return height >= LEAST_SIDE && width >= LEAST_SIDE && graph_space(c->g, rows | columns | inner) >= LEAST_WORK;
+}
+
 static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
@@ -176,6 +186,28 @@ static bool masked(const parts *p, const unsigned *side_of, unsigned side) {
     return false;
 }
 
+static product transposed(const product *p) {
+    return (product){{p->factor[1], p->factor[0]}, p->batch, p->columns, p->rows, p->inner};
+}
+
+/* One order for all results: rows hold the earlier index. */
+static product in_order(const product *p) {
+    return (p->columns & -p->columns) < (p->rows & -p->rows) ? transposed(p) : *p;
+}
+
+/* Indices of the grid have one value each. */
+static product of_item(product p, index_set grid) {
+    p.batch |= grid & (p.rows | p.columns);
+    p.rows &= ~grid;
+    p.columns &= ~grid;
+    return p;
+}
+
+product schedule_product_of_item(const product *p, index_set grid) {
+    product one = of_item(*p, grid);
+    return one.rows && one.columns ? in_order(&one) : one;
+}
+
 product *schedule_match_product(scheduler *c, node reduce) {
     node_view v = graph_view(c->g, reduce);
     if (v.reduction != REDUCE_SUM || v.type != TYPE_FLOAT)
@@ -193,7 +225,6 @@ product *schedule_match_product(scheduler *c, node reduce) {
     stepped step = steps_around(c, reduce);
     if (step.label && !within_step(c, &w, step))
         return NULL;
-    int64_t least_side = step.label ? STEP_SIDE : LEAST_SIDE, least_work = step.label ? STEP_WORK : LEAST_WORK;
     unsigned side_of[MAX_FACTORS], best_side_of[MAX_FACTORS];
     int64_t best_cost   = INT64_MAX;
     unsigned best_group = 0;
@@ -216,9 +247,8 @@ product *schedule_match_product(scheduler *c, node reduce) {
             cost += size[side] == 1 && !masked(&w, side_of, side)
                         ? storing_cost(c, only[side], step)
                         : graph_space(c->g, in[side] & ~(anew[side] ? step.held : 0));
-        int64_t rows    = graph_space(c->g, free_indices & in[0] & ~in[1] & ~step.held);
-        int64_t columns = graph_space(c->g, free_indices & in[1] & ~in[0] & ~step.held);
-        if (rows < least_side || columns < least_side || rows * columns * graph_space(c->g, vars) < least_work)
+        index_set rows = free_indices & in[0] & ~in[1] & ~step.held, columns = free_indices & in[1] & ~in[0];
+        if (!(step.label ? schedule_pays_in_step : pays)(c, rows, columns & ~step.held, vars))
             continue;
         if (cost < best_cost) {
             best_cost  = cost;
@@ -251,15 +281,7 @@ product *schedule_match_product(scheduler *c, node reduce) {
             mark_stepped(c, p->factor[i], step.label, &met);
         node_map_free(&met);
     }
-    /* one order for all results: rows hold the earlier index */
-    if ((p->columns & -p->columns) < (p->rows & -p->rows)) {
-        node factor0   = p->factor[0];
-        index_set rows = p->rows;
-        p->factor[0]   = p->factor[1];
-        p->factor[1]   = factor0;
-        p->rows        = p->columns;
-        p->columns     = rows;
-    }
+    *p = in_order(p);
     for (unsigned i = 0; i < 2; i++)
         store_factor(c, p->factor[i], p->batch);
     return p;
@@ -451,14 +473,12 @@ static product turned_for(const scheduler *c, const product *p, uint32_t target)
             last = bit(b->axis[a]);
     if (!(last & p->rows))
         return *p;
-    return (product){{p->factor[1], p->factor[0]}, p->batch, p->columns, p->rows, p->inner};
+    return transposed(p);
 }
 
 void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
-    product turned = turned_for(c, c->product[n], forced_target);
-    turned.batch |= c->grid & (turned.rows | turned.columns); /* one value each, here */
-    turned.rows &= ~c->grid;
-    turned.columns &= ~c->grid;
+    product turned   = c->stepping ? schedule_product_of_item(c->product[n], c->grid)
+                                   : of_item(turned_for(c, c->product[n], forced_target), c->grid);
     const product *p = &turned;
     operand a = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
     axis_order rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
