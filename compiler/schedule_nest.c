@@ -587,7 +587,7 @@ static nest scan_nest(scheduler *c, node n) {
     node largest      = largest_state(c, v);
     node largest_body = body_of(c, v.scan_label, graph_view(c->g, largest).scan_state);
     index_set state   = graph_view(c->g, largest).free & ~around;
-    index_set within  = columns & state ? columns & state : apart ? apart : state;
+    index_set within  = columns & state ? columns & state : columns || !apart ? state & ~apart : apart;
     index_id inner    = schedule_innermost(c, largest_body, within, NULL);
     if (inner != GRAPH_INDICES)
         apart &= ~bit(inner);
