@@ -214,6 +214,11 @@ static bool masked(kernel *k, node condition, node n, terms *out) {
     return true;
 }
 
+/* b^y is exp(log(b) · y) for a constant b above 0. */
+static bool is_exponential(const graph *g, node_view v, double *base) {
+    return v.op == NODE_POW && graph_is_constant(g, v.child[0], base) && *base > 0 && isfinite(*base);
+}
+
 /* n as a sum of terms. False where it has no such form. */
 static bool expand(kernel *k, node n, terms *out) {
     graph *g    = k->c->g;
@@ -226,6 +231,9 @@ static bool expand(kernel *k, node n, terms *out) {
     }
     if (v.op == NODE_EXP)
         return split_exponent(k, v.child[0], NODE_NONE, false, &out->item[0]);
+    double base;
+    if (is_exponential(g, v, &base))
+        return split_exponent(k, v.child[1], graph_float(g, log(base)), false, &out->item[0]);
     if (!kernel_streams(k, n)) {
         out->item[0].final = n;
         return true;
