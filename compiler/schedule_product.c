@@ -461,6 +461,19 @@ static axis_order without_grid(const scheduler *c, const axis_order *order) {
     return rest;
 }
 
+/* Indices that are walked in blocks move a matrix like a single index no more than one at a time, since the last block
+ * of each is shorter. A sum over two of them, which adds to what is there, is one product for each value of the others:
+ * of these, which all but the one that moves the operand least are. */
+static index_set looped_over(const scheduler *c, const operand *o, index_set inner) {
+    index_set looped = 0;
+    axis_order order = by_stride(c, o, inner);
+    unsigned ranged  = 0;
+    for (unsigned i = order.rank; i-- > 0;)
+        if (is_ranged(c, order.index[i]) && ranged++ > 0)
+            looped |= bit(order.index[i]);
+    return c->sink && c->growing ? looped : 0;
+}
+
 /* The columns of a result lie next to each other: where the target's last axis is one of its rows, the product is the
  * transposed one. */
 static product turned_for(const scheduler *c, const product *p, uint32_t target) {
@@ -481,6 +494,8 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
                                    : of_item(turned_for(c, c->product[n], forced_target), c->grid);
     const product *p = &turned;
     operand a = read_operand(c, p->factor[0]), b = read_operand(c, p->factor[1]);
+    axis_order looped = by_stride(c, &a, looped_over(c, &a, p->inner));
+    turned.inner &= ~set_of(&looped);
     axis_order rows = by_stride(c, &a, p->rows), columns = by_stride(c, &b, p->columns);
     axis_order inner = by_stride(c, &a, p->inner), other = by_stride(c, &b, p->inner);
     axis_order batch = by_stride(c, &a, p->batch);
@@ -512,12 +527,14 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
         copy_a = true;
     if (!copy_b && stride_of(&b, &inner) != 1 && stride_of(&b, &columns) != 1 && inner.rank && columns.rank)
         copy_b = true;
+    axis_order each = batch;
+    append(&each, &looped);
     if (copy_a) {
-        a         = copy_operand(c, p->factor[0], &batch, &rows, &inner);
+        a         = copy_operand(c, p->factor[0], &each, &rows, &inner);
         peel_rows = 0;
     }
     if (copy_b) {
-        b            = copy_operand(c, p->factor[1], &batch, &columns, &inner);
+        b            = copy_operand(c, p->factor[1], &each, &columns, &inner);
         peel_columns = 0;
     }
 
@@ -553,7 +570,7 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
         schedule_emit_start(c, n, target);
 
     int64_t column_count = graph_space(c->g, set_of(&kept_columns));
-    index_set loops      = set_of(&items);
+    index_set loops      = set_of(&items) | set_of(&looped);
     matrix ma = as_matrix(c, &a, loops, kept_rows.rank ? stride_of(&a, &kept_rows) : graph_space(c->g, p->inner),
                           inner.rank ? stride_of(&a, &inner) : 1);
     matrix mb = as_matrix(c, &b, loops, inner.rank ? stride_of(&b, &inner) : column_count,
@@ -566,6 +583,7 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target) {
     if (c->sink) {
         statement *one = schedule_statement(STATEMENT_PRODUCT);
         one->product   = made;
+        one            = schedule_loops(c, &looped, false, one);
         schedule_append(c->sink, schedule_loops(c, &items, true, one));
         return;
     }
