@@ -47,6 +47,7 @@ void schedule_fit_nodes(scheduler *c) {
         c->s->buffer_of[i] = NO_BUFFER;
     c->member        = enough_grown(c->member, c->node_capacity, more, sizeof *c->member);
     c->root          = enough_grown(c->root, c->node_capacity, more, sizeof *c->root);
+    c->by_rows       = enough_grown(c->by_rows, c->node_capacity, more, sizeof *c->by_rows);
     c->region_of     = enough_grown(c->region_of, c->node_capacity, more, sizeof *c->region_of);
     c->node_capacity = more;
 }
@@ -426,6 +427,7 @@ static schedule *schedule_once(graph *g, const schedule_options *options) {
     free(c.member);
     free(c.region_of);
     free(c.root);
+    free(c.by_rows);
     for (uint32_t i = 1; i <= c.region_count; i++)
         free(c.region[i].inside);
     free(c.region);

@@ -47,6 +47,7 @@ typedef struct scheduler {
     uint32_t *member;    /* node: number of the component of wide nodes that it belongs to; 0: none */
     uint32_t *region_of; /* node: number of the region that computes it, from 1; 0: none */
     uint8_t *root;       /* node: narrow, computed by a region from wide nodes */
+    uint8_t *by_rows;    /* node: of those, one that is summed over rows and small enough to be made for each first */
     region *region;      /* from 1 */
     uint32_t region_count, component_count;
     size_t region_capacity;

@@ -94,12 +94,25 @@ static void forget(kernel *k) {
         memset(k->known, 0, k->room);
 }
 
+/* Is each result complete for a block of rows, or can it be made for each row first? */
+static bool all_by_rows(const kernel *k) {
+    index_set two = bit(k->row) | bit(k->stream);
+    bool all      = true;
+    for (unsigned i = 0; i < k->root_count; i++) {
+        const kernel_root *r = &k->root[i];
+        all &= (r->view.free & bit(k->row)) || (k->c->by_rows[r->reduce] && (r->view.vars & two) == two);
+    }
+    return all;
+}
+
 /* A reduction over an index that the grid could have is made in two: the kernel reduces over the others, and what it
- * leaves for each item of the grid is reduced after it. */
+ * leaves for each item of the grid is reduced after it. So is one over rows, where no other needs the blocks of rows to
+ * come one after another. */
 static void split_roots(kernel *k) {
     scheduler *c     = k->c;
     index_set shared = k->wide_shared, two = bit(k->row) | bit(k->stream);
-    double wide = (double)graph_space(c->g, shared);
+    double wide  = (double)graph_space(c->g, shared);
+    bool by_rows = all_by_rows(k);
     for (unsigned i = 0; i < k->root_count; i++) {
         kernel_root *r  = &k->root[i];
         index_set apart = r->view.op == NODE_REDUCE ? r->view.vars & shared & ~two : 0;
@@ -109,7 +122,11 @@ static void split_roots(kernel *k) {
         for (uint32_t j = 0; j < k->r->inside_count; j++)
             used |= !kernel_is_root(k, k->r->inside[j]) && (kernel_needs_of(k, k->r->inside[j]) >> i & 1);
         bool inside = (r->view.vars & two) != 0;
-        if (!apart || used || !inside || (double)graph_space(c->g, r->view.free | apart) * 2 > wide)
+        if ((double)graph_space(c->g, r->view.free | apart) * 2 > wide)
+            apart = 0;
+        if (by_rows && !(r->view.free & bit(k->row)))
+            apart |= bit(k->row);
+        if (!apart || used || !inside)
             continue;
         node part = graph_reduce(c->g, r->view.reduction, r->view.vars & ~apart, r->domain, r->body);
         schedule_fit_nodes(c);

@@ -556,6 +556,18 @@ int64_t schedule_workers(const scheduler *c) {
     return c->options->workers > 0 ? c->options->workers : WORKERS;
 }
 
+/* A result that is summed over the rows and over others may be made in two: what each row gives, then the sum over
+ * rows. Where that is no larger than what is given, no two blocks of rows need to add to the same element. */
+static bool by_rows(const finder *f, node n) {
+    node_view v = graph_view(f->c->g, n);
+    return v.op == NODE_REDUCE && (v.vars & bit(f->row)) && (v.vars & ~bit(f->row)) &&
+           planned_space(f, v.free | bit(f->row)) <= f->largest;
+}
+
+static bool grows(const finder *f, node n) {
+    return !(graph_view(f->c->g, n).free & bit(f->row)) && !by_rows(f, n);
+}
+
 /* How many threads can share the regions of a level: their results are made item by item of the indices that all of
  * them have, and block by block of rows where none grows from block to block. */
 static double shared_by(finder *f, int level, const uint8_t *without) {
@@ -569,7 +581,7 @@ static double shared_by(finder *f, int level, const uint8_t *without) {
             node_view v = graph_view(c->g, f->roots[i]);
             grid &= v.free | (v.op == NODE_REDUCE ? v.vars : 0);
             walked |= (v.free & bit(f->row)) && v.op == NODE_REDUCE ? v.vars : 0;
-            apart &= (v.free & bit(f->row)) != 0;
+            apart &= !grows(f, f->roots[i]);
         }
     double items = planned_space(f, grid & ~bit(f->row) & ~walked);
     if (apart)
@@ -630,7 +642,8 @@ static void make_regions(finder *f, const uint8_t *without) {
         if (without && without[f->roots[i]])
             continue;
         add_inside(f, f->roots[i], root_level(f, f->roots[i]));
-        c->root[f->roots[i]] = 1;
+        c->root[f->roots[i]]    = 1;
+        c->by_rows[f->roots[i]] = by_rows(f, f->roots[i]);
     }
     for (size_t i = 0; i < f->root_count; i++) {
         if (without && without[f->roots[i]])
@@ -676,7 +689,7 @@ static bool find_growing(const finder *f, uint8_t *growing) {
     memset(growing, 0, f->count + 1);
     for (size_t i = 0; i < f->root_count; i++) {
         node n     = f->roots[i];
-        growing[n] = !(graph_view(f->c->g, n).free & bit(f->row));
+        growing[n] = grows(f, n);
         without += growing[n];
         with += !growing[n];
     }

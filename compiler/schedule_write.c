@@ -231,14 +231,16 @@ static void emit_ends(kernel *k, unsigned pass) {
 }
 
 /* The indices of a result: those of the grid, of heads that meet in a tile, the streamed or blocked one, and last those
- * that only this result has, which are the columns of its product. */
-static uint32_t result_place(kernel *k, node_view v) {
+ * that only this result has, which are the columns of its product. Rows that are reduced afterwards come first. */
+static uint32_t result_place(kernel *k, const kernel_root *r) {
     scheduler *c     = k->c;
+    node_view v      = r->view;
     index_set two    = bit(k->row) | bit(k->stream);
+    index_set first  = k->grid | (r->apart & bit(k->row));
     axis_order order = {0};
     for (unsigned group = 0; group < 4; group++)
         for (unsigned i = 0; i < graph_index_count(c->g); i++) {
-            unsigned of = k->grid >> i & 1 ? 0 : two >> i & 1 ? 2 : k->wide_all >> i & 1 ? 1 : 3;
+            unsigned of = first >> i & 1 ? 0 : two >> i & 1 ? 2 : k->wide_all >> i & 1 ? 1 : 3;
             if ((v.free >> i & 1) && of == group)
                 order.index[order.rank++] = (index_id)i;
         }
@@ -250,10 +252,10 @@ static void make_places(kernel *k) {
     for (unsigned i = 0; i < k->root_count; i++) {
         kernel_root *r = &k->root[i];
         /* what the kernel needs for itself, each item of the grid has for itself */
-        r->buffer = r->added ? kernel_add_place(k, PLACE_TILE, r->view.type, r->view.free & ~k->grid)
-                             : result_place(k, r->view);
+        r->buffer =
+            r->added ? kernel_add_place(k, PLACE_TILE, r->view.type, r->view.free & ~k->grid) : result_place(k, r);
         for (unsigned p = 0; p < r->parts; p++) {
-            r->part[p].buffer = p == 0 ? r->buffer : result_place(k, r->view);
+            r->part[p].buffer = p == 0 ? r->buffer : result_place(k, r);
             if (!r->part[p].sum)
                 r->part[p].sum = graph_new_held(c->g, r->view.free, r->view.type);
             kernel_hold(k, r->part[p].sum, r->part[p].buffer);
@@ -450,13 +452,21 @@ static void join_parts(kernel *k, const kernel_root *r) {
     c->s->buffer_of[r->whole] = c->s->buffer_of[joined];
 }
 
+/* Is n reduced after the kernel, of what its items left? */
+static bool is_joined(const kernel *k, node n) {
+    bool joined = false;
+    for (unsigned i = 0; i < k->root_count; i++)
+        joined |= k->root[i].whole == n;
+    return joined;
+}
+
 /* Do different blocks of rows write different elements? */
 bool kernel_rows_apart(const kernel *k) {
     bool apart = true;
     for (unsigned i = 0; i < k->root_count; i++)
         apart &= k->root[i].by_row;
     for (uint32_t i = 0; i < k->r->inside_count; i++)
-        apart &= (view(k, k->r->inside[i]).free & bit(k->row)) != 0;
+        apart &= is_joined(k, k->r->inside[i]) || (view(k, k->r->inside[i]).free & bit(k->row));
     return apart;
 }
 
