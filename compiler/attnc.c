@@ -58,7 +58,8 @@ static const char help[] =
     "      --size=A=1,B=2     the same for several\n"
     "      --backward         the gradients too\n"
     "      --training         with dropout\n"
-    "      --dump=STAGE,...   print ast, graph, grad, schedule (with what each step costs) or llvm\n"
+    "      --dump=STAGE,...   print ast, graph, grad, program (what is compiled), schedule (with its\n"
+    "                         costs) or llvm\n"
     "      --explain          with --dump=graph or grad: why each line is there\n"
     "      --without=RULE,... leave out rules of simplification, or all\n"
     "      --seed=N           of inputs and initial values, default 1\n"
@@ -306,7 +307,7 @@ static bool wants(const settings *s, const char *stage) {
 }
 
 static bool known_stages(const settings *s, const char **unknown) {
-    static const char *const stage[] = {"ast", "graph", "grad", "schedule", "llvm"};
+    static const char *const stage[] = {"ast", "graph", "grad", "program", "schedule", "llvm"};
     for (const char *at = s->dump; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         bool known = false;
         for (size_t i = 0; i < sizeof stage / sizeof *stage; i++) {
@@ -669,10 +670,12 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
     if (s->command == RUN && !s->machine && !s->tiles && !s->compare)
         return run(s, g, NULL);
     graph *program = make_program(s, mechanism, &how, d);
-    int status     = !program ? EXIT_INPUT
-                     : s->command == RUN
-                         ? run(s, g, program)
-                         : compile(s, program, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
+    if (program && wants(s, "program"))
+        print_graph(s, program);
+    int status = !program ? EXIT_INPUT
+                 : s->command == RUN
+                     ? run(s, g, program)
+                     : compile(s, program, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
     graph_free(program);
     return status;
 }
@@ -702,9 +705,9 @@ int main(int argc, char **argv) {
         return status < 0 ? EXIT_DONE : status;
     const char *unknown = NULL;
     if (!known_stages(&s, &unknown))
-        return usage("--dump knows ast, graph, grad, schedule and llvm, not", unknown);
-    if (s.explain && !wants(&s, "graph") && !wants(&s, "grad"))
-        return usage("--explain goes with --dump=graph or --dump=grad", NULL);
+        return usage("--dump knows ast, graph, grad, program, schedule and llvm, not", unknown);
+    if (s.explain && !wants(&s, "graph") && !wants(&s, "grad") && !wants(&s, "program"))
+        return usage("--explain goes with --dump=graph, grad or program", NULL);
     if (s.report)
         return report(&s);
     if (s.json && (s.dump || s.command != COMPILE))

@@ -4,6 +4,7 @@
  * and gathers are transposes of what the nodes do. */
 #include "derive_internal.h"
 #include "enough.h"
+#include "prove.h"
 #include "rewrite.h"
 
 #include <stdlib.h>
@@ -299,45 +300,63 @@ static void reduce_rule(derivation *d, node z, node bar) {
     }
 }
 
-/* e = sign * r + rest, where rest does not depend on r. */
-static bool affine(graph *g, node e, index_id r, int *sign, node *rest) {
+/* e = factor * r + rest, where rest does not depend on r. */
+static bool affine(graph *g, node e, index_id r, int64_t *factor, node *rest) {
     node_view v = graph_view(g, e);
     node a = v.child_count > 0 ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE;
     if (v.op == NODE_INDEX && v.free == bit(r)) {
-        *sign = 1;
-        *rest = graph_int(g, 0);
+        *factor = 1;
+        *rest   = graph_int(g, 0);
         return true;
     }
-    if (v.op != NODE_ADD && v.op != NODE_SUB)
+    if (v.op != NODE_ADD && v.op != NODE_SUB && v.op != NODE_MUL)
         return false;
     bool in_a = graph_view(g, a).free & bit(r), in_b = graph_view(g, b).free & bit(r);
-    if (in_a == in_b || !affine(g, in_a ? a : b, r, sign, rest))
+    if (in_a == in_b)
+        return false;
+    if (v.op == NODE_MUL) {
+        node_view times = graph_view(g, in_a ? b : a);
+        if (times.op != NODE_INT || !affine(g, in_a ? a : b, r, factor, rest) ||
+            __builtin_mul_overflow(*factor, times.integer, factor))
+            return false;
+        *rest = graph_mul(g, *rest, in_a ? b : a);
+        return true;
+    }
+    if (!affine(g, in_a ? a : b, r, factor, rest))
         return false;
     if (in_b && v.op == NODE_SUB) {
-        *sign = -*sign;
-        *rest = graph_neg(g, *rest);
+        *factor = -*factor;
+        *rest   = graph_neg(g, *rest);
     }
     *rest = in_a ? graph_pointwise(g, v.op, *rest, b, NODE_NONE) : graph_add(g, a, *rest);
     return true;
 }
 
+/* Where `value`, which is factor * (v - rest) of an index or two, is not within [0, extent), there is nothing. */
+static node within(graph *g, node value, int64_t extent, node guard) {
+    if (prove_within(g, value, 0, extent - 1, NULL, 0, NULL) == PROOF_HOLDS)
+        return guard;
+    guard = graph_and(g, guard, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), value, NODE_NONE));
+    return graph_and(g, guard, graph_pointwise(g, NODE_LESS, value, graph_int(g, extent), NODE_NONE));
+}
+
 /* The r with e(r) = v, as an expression in v and the rest; *guard says where there is one. */
 static node invert(graph *g, node e, index_id r, index_id v, node *guard) {
-    int sign;
+    int64_t factor;
     node rest, target = graph_index_value(g, v);
     node_view view = graph_view(g, e);
     int64_t extent = graph_index_extent(g, r);
     if (view.op == NODE_MOD) {
         node_view modulus = graph_view(g, view.child[1]);
         if (modulus.op != NODE_INT || modulus.integer != extent || graph_index_extent(g, v) != extent ||
-            !affine(g, view.child[0], r, &sign, &rest))
+            !affine(g, view.child[0], r, &factor, &rest) || (factor != 1 && factor != -1))
             return NODE_NONE;
-        node difference = sign > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
+        node difference = factor > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
         return graph_pointwise(g, NODE_MOD, difference, graph_int(g, extent), NODE_NONE);
     }
-    if (!affine(g, e, r, &sign, &rest))
+    if (!affine(g, e, r, &factor, &rest) || (factor != 1 && factor != -1))
         return NODE_NONE;
-    node value = sign > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
+    node value = factor > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
     if (graph_view(g, value).op == NODE_INDEX && graph_index_extent(g, v) <= extent)
         return value;
     *guard = graph_and(g, *guard, graph_pointwise(g, NODE_LESS_EQUAL, graph_int(g, 0), value, NODE_NONE));
@@ -345,8 +364,113 @@ static node invert(graph *g, node e, index_id r, index_id v, node *guard) {
     return value;
 }
 
-/* The transpose of a gather: what was read at v = e(…) goes back to v. Where e can be solved for one of the reader's
- * indices it is; otherwise the condition v == e remains on the sum, which the scheduler knows as a scatter. */
+/* A gather that is being transposed. */
+typedef struct transposition {
+    graph *g;
+    unsigned count;
+    index_id at[GRAPH_INDICES]; /* substituted */
+    node e[GRAPH_INDICES];      /* by what; NODE_NONE: solved */
+    index_set readers;          /* the reader's indices that are not solved for */
+    node bar, guard;
+} transposition;
+
+static bool reads_elsewhere(const transposition *t, index_set indices, unsigned k, unsigned m) {
+    for (unsigned j = 0; j < t->count; j++)
+        if (j != k && j != m && t->e[j] && (graph_view(t->g, t->e[j]).free & indices))
+            return true;
+    return false;
+}
+
+/* v = ±(K p + q) + rest, where q has K values, is solved for both: p and q are the quotient and the remainder. */
+static bool solve_digits(transposition *t, unsigned k) {
+    graph *g = t->g;
+    for (unsigned i = 0; i < GRAPH_INDICES; i++)
+        for (unsigned j = 0; j < GRAPH_INDICES; j++) {
+            index_set both = bit((index_id)i) | bit((index_id)j);
+            int64_t large, small, size;
+            node rest;
+            if (i == j || (both & ~t->readers) || (both & ~graph_view(g, t->e[k]).free) ||
+                reads_elsewhere(t, both, k, k))
+                continue;
+            size = graph_index_extent(g, (index_id)j);
+            if (!affine(g, t->e[k], (index_id)i, &large, &rest) || !affine(g, rest, (index_id)j, &small, &rest) ||
+                (small != 1 && small != -1) || large != small * size)
+                continue;
+            node target = graph_index_value(g, t->at[k]), radix = graph_int(g, size);
+            node place     = small > 0 ? graph_sub(g, target, rest) : graph_sub(g, rest, target);
+            index_id of[2] = {(index_id)i, (index_id)j};
+            node digit[2]  = {graph_div(g, place, radix), graph_pointwise(g, NODE_MOD, place, radix, NODE_NONE)};
+            t->guard       = within(g, place, size * graph_index_extent(g, (index_id)i), t->guard);
+            t->bar         = graph_gather(g, t->bar, 2, of, digit);
+            t->readers &= ~both;
+            t->e[k] = NODE_NONE;
+            return true;
+        }
+    return false;
+}
+
+/* v = u / K and w = u mod K of one u = ±r + rest are solved together: u is K v + w. */
+static bool solve_number(transposition *t, unsigned k) {
+    graph *g           = t->g;
+    node_view quotient = graph_view(g, t->e[k]);
+    if (quotient.op != NODE_DIV || quotient.type != TYPE_INT)
+        return false;
+    node u = quotient.child[0], radix = quotient.child[1];
+    node_view size = graph_view(g, radix);
+    for (unsigned m = 0; m < t->count && size.op == NODE_INT && size.integer > 0; m++) {
+        if (!t->e[m] || t->e[m] != graph_pointwise(g, NODE_MOD, u, radix, NODE_NONE))
+            continue;
+        for (unsigned i = 0; i < GRAPH_INDICES; i++) {
+            index_id r = (index_id)i;
+            int64_t factor;
+            node rest;
+            if (!(t->readers & bit(r) & graph_view(g, u).free) || reads_elsewhere(t, bit(r), k, m) ||
+                !affine(g, u, r, &factor, &rest) || (factor != 1 && factor != -1))
+                continue;
+            node low    = graph_index_value(g, t->at[m]);
+            node number = graph_add(g, graph_mul(g, graph_index_value(g, t->at[k]), radix), low);
+            node value  = factor > 0 ? graph_sub(g, number, rest) : graph_sub(g, rest, number);
+            t->guard    = within(g, low, size.integer, t->guard);
+            t->guard    = within(g, value, graph_index_extent(g, r), t->guard);
+            t->bar      = graph_gather(g, t->bar, 1, &r, &value);
+            t->readers &= ~bit(r);
+            t->e[k] = t->e[m] = NODE_NONE;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* v = e(r) is solved for r. Of several the one with the largest extent: the others are what remains to be summed over.
+ */
+static bool solve_one(transposition *t, unsigned k) {
+    graph *g      = t->g;
+    index_id best = GRAPH_INDICES;
+    node solved = NODE_NONE, guard = t->guard;
+    for (unsigned i = 0; i < GRAPH_INDICES; i++) {
+        index_id r = (index_id)i;
+        if (!(t->readers & bit(r) & graph_view(g, t->e[k]).free) ||
+            (best != GRAPH_INDICES && graph_index_extent(g, r) <= graph_index_extent(g, best)))
+            continue;
+        node here  = t->guard;
+        node value = reads_elsewhere(t, bit(r), k, k) ? NODE_NONE : invert(g, t->e[k], r, t->at[k], &here);
+        if (value) {
+            solved = value;
+            guard  = here;
+            best   = r;
+        }
+    }
+    if (!solved)
+        return false;
+    t->guard = guard;
+    t->bar   = graph_gather(g, t->bar, 1, &best, &solved);
+    t->readers &= ~bit(best);
+    t->e[k] = NODE_NONE;
+    return true;
+}
+
+/* The transpose of a gather: what was read at v = e(…) goes back to v. Where e can be solved for indices of the reader
+ * it is; otherwise the condition v == e remains on the sum, which the scheduler knows as a scatter. */
 static void gather_rule(derivation *d, node z, node bar) {
     graph *g    = d->g;
     node_view v = graph_view(g, z);
@@ -354,67 +478,44 @@ static void gather_rule(derivation *d, node z, node bar) {
     if (!derive_wanted(d, body))
         return;
     derive_because(d, DERIVE_gather, z);
-    unsigned count = v.child_count - 1;
-    index_id at[GRAPH_INDICES];
-    node e[GRAPH_INDICES];
+    transposition t       = {.g = g, .count = v.child_count - 1, .bar = bar, .guard = graph_bool(g, true)};
     index_set substituted = 0, z_free = v.free;
-    for (unsigned k = 0; k < count; k++) {
-        at[k] = v.substituted[k];
-        e[k]  = v.child[k + 1];
-        substituted |= bit(at[k]);
+    for (unsigned k = 0; k < t.count; k++) {
+        t.at[k] = v.substituted[k];
+        t.e[k]  = v.child[k + 1];
+        substituted |= bit(t.at[k]);
     }
     index_set body_free = graph_view(g, body).free;
-    index_set readers   = z_free & ~(body_free & ~substituted);
+    t.readers           = z_free & ~(body_free & ~substituted);
     for (unsigned i = 0; i < GRAPH_INDICES; i++) {
-        if (!(readers & substituted & bit((index_id)i)))
+        if (!(t.readers & substituted & bit((index_id)i)))
             continue;
-        index_id to = other_index(g, (index_id)i, z_free | body_free | readers);
-        bar         = rename_index(g, bar, (index_id)i, to);
-        for (unsigned k = 0; k < count; k++)
-            e[k] = rename_index(g, e[k], (index_id)i, to);
-        readers = (readers & ~bit((index_id)i)) | bit(to);
+        index_id to = other_index(g, (index_id)i, z_free | body_free | t.readers);
+        t.bar       = rename_index(g, t.bar, (index_id)i, to);
+        for (unsigned k = 0; k < t.count; k++)
+            t.e[k] = rename_index(g, t.e[k], (index_id)i, to);
+        t.readers = (t.readers & ~bit((index_id)i)) | bit(to);
     }
-    node guard = graph_bool(g, true), condition = graph_bool(g, true);
-    for (unsigned k = 0; k < count; k++) {
-        node solved = NODE_NONE, solved_guard = guard;
-        index_id best = GRAPH_INDICES;
-        /* of several the one with the largest extent: the others are what remains to be summed over */
-        for (unsigned i = 0; i < GRAPH_INDICES; i++) {
-            index_id r  = (index_id)i;
-            bool shared = false;
-            if (!(readers & bit(r) & graph_view(g, e[k]).free) ||
-                (best != GRAPH_INDICES && graph_index_extent(g, r) <= graph_index_extent(g, best)))
-                continue;
-            for (unsigned j = 0; j < count; j++)
-                shared |= j != k && (graph_view(g, e[j]).free & bit(r));
-            node here  = guard;
-            node value = shared ? NODE_NONE : invert(g, e[k], r, at[k], &here);
-            if (value) {
-                solved       = value;
-                solved_guard = here;
-                best         = r;
-            }
-        }
-        if (solved) {
-            guard = solved_guard;
-            bar   = graph_gather(g, bar, 1, &best, &solved);
-            readers &= ~bit(best);
-        }
-        if (solved)
+    for (unsigned k = 0; k < t.count; k++)
+        if (t.e[k] && !solve_number(&t, k))
+            solve_digits(&t, k);
+    node condition = graph_bool(g, true);
+    for (unsigned k = 0; k < t.count; k++) {
+        if (!t.e[k] || solve_one(&t, k))
             continue;
-        bool scatter = graph_view(g, e[k]).free & readers;
+        bool scatter = graph_view(g, t.e[k]).free & t.readers;
         derive_because(d, scatter ? DERIVE_scatter : DERIVE_gather, z);
-        node equal = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, at[k]), e[k], NODE_NONE);
+        node equal = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, t.at[k]), t.e[k], NODE_NONE);
         if (scatter)
             condition = graph_and(g, condition, equal);
         else
-            guard = graph_and(g, guard, equal);
+            t.guard = graph_and(g, t.guard, equal);
     }
     derive_because(d, DERIVE_gather, z);
-    bar = graph_select(g, guard, bar, zero(g));
+    bar = graph_select(g, t.guard, t.bar, zero(g));
     if (!graph_is_constant(g, condition, NULL))
         derive_because(d, DERIVE_scatter, z);
-    bar = graph_reduce(g, REDUCE_SUM, readers, condition, bar);
+    bar = graph_reduce(g, REDUCE_SUM, t.readers, condition, bar);
     derive_contribute(d, body, bar, body_free);
 }
 

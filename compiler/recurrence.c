@@ -67,7 +67,32 @@ static void add_factor(graph *g, factors *f, node n) {
         f->item[MOST_FACTORS - 1] = graph_mul(g, f->item[MOST_FACTORS - 1], n);
 }
 
+/* Has n factors none of which has all of its indices? What has, such as a key times its strength, is a value of its
+ * own, to be computed once and not again in every product. */
+static bool is_outer_product(const graph *g, node n) {
+    node_view v = graph_view(g, n);
+    switch (v.op) {
+    case NODE_NEG:
+    case NODE_GATHER:
+        return is_outer_product(g, v.child[0]);
+    case NODE_SELECT:
+        return graph_is_guarded(g, n) && is_outer_product(g, v.child[1]);
+    case NODE_MUL:
+    case NODE_DIV:
+        for (unsigned i = 0; i < 2; i++)
+            if (graph_view(g, v.child[i]).free == v.free)
+                return (i == 0 || v.op == NODE_MUL) && is_outer_product(g, v.child[i]);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void take_factors(graph *g, node n, factors *f) {
+    if (!is_outer_product(g, n)) {
+        add_factor(g, f, n);
+        return;
+    }
     node_view v = graph_view(g, n);
     switch (v.op) {
     case NODE_MUL: {
@@ -116,12 +141,26 @@ static void take_factors(graph *g, node n, factors *f) {
     add_factor(g, f, n);
 }
 
-/* The product of those that have, or have not, one of the indices. */
-static node multiplied(graph *g, const factors *f, index_set indices, bool have) {
-    node n = graph_float(g, 1);
-    for (unsigned i = 0; i < f->count; i++)
-        if (((graph_view(g, f->item[i]).free & indices) != 0) == have)
-            n = graph_mul(g, n, f->item[i]);
+/* n times those that have, or have not, one of the indices: small ones first, so that what is in between stays small.
+ */
+static node multiplied(graph *g, node n, const factors *f, index_set indices, bool have) {
+    bool done[MOST_FACTORS] = {false};
+    for (unsigned round = 0; round < f->count; round++) {
+        unsigned best = f->count;
+        int64_t least = INT64_MAX;
+        for (unsigned i = 0; i < f->count; i++) {
+            index_set free_ = graph_view(g, f->item[i]).free;
+            int64_t space   = graph_space(g, free_ | graph_view(g, n).free);
+            if (!done[i] && ((free_ & indices) != 0) == have && (best == f->count || space < least)) {
+                best  = i;
+                least = space;
+            }
+        }
+        if (best == f->count)
+            break;
+        done[best] = true;
+        n          = graph_mul(g, n, f->item[best]);
+    }
     return n;
 }
 
@@ -378,8 +417,8 @@ static node read_sum(recurrence *x, const state_read *read, const factors *f) {
     index_set of = read->vars;
     if (domain) /* what it depends on stays inside */
         of |= graph_view(g, domain).free & read->vars;
-    return graph_mul(g, graph_reduce(g, REDUCE_SUM, read->vars, domain, multiplied(g, f, of, true)),
-                     multiplied(g, f, of, false));
+    node sum = graph_reduce(g, REDUCE_SUM, read->vars, domain, multiplied(g, graph_float(g, 1), f, of, true));
+    return multiplied(g, sum, f, of, false);
 }
 
 static void take_weight(recurrence *x, const state_read *read, factors *f) {
@@ -424,15 +463,14 @@ static node read_of_additions(recurrence *x, const state_read *read) {
     return sum;
 }
 
-/* What is added at r, times the decay until the chunk's end, with the decay at the first factor that shares an index
- * of the state with it: one operand of a product of matrices. */
+/* What is added at r, times the decay until the chunk's end. */
 static node decayed_to_end(recurrence *x, node added) {
     graph *g  = x->g;
     factors f = {0};
     take_factors(g, placed(x, added, x->r, NULL), &f);
     if (x->d_end)
         add_factor(g, &f, x->d_end);
-    return multiplied(g, &f, 0, false);
+    return multiplied(g, graph_float(g, 1), &f, 0, false);
 }
 
 /* The scan over chunks. Its states: Z after the chunk, and p where there is one. */
@@ -476,7 +514,7 @@ static node read_in_chunk(recurrence *x, const state_read *read) {
     factors f   = {0};
     add_factor(g, &f, read_of_added(x, read, x->update));
     solved = placed(x, solved, x->r, &read->at);
-    return graph_add(g, sum, earlier(x, read, graph_mul(g, multiplied(g, &f, 0, false), solved)));
+    return graph_add(g, sum, earlier(x, read, graph_mul(g, multiplied(g, graph_float(g, 1), &f, 0, false), solved)));
 }
 
 /* The same at the position t. */

@@ -4,6 +4,7 @@
 
 #include "derive.h"
 #include "gradcheck.h"
+#include "recurrence.h"
 #include "simplify.h"
 #include "sizes.h"
 
@@ -42,6 +43,7 @@ static inline graph *mechanism_graph(const spec *s, const elaboration *how, cons
     graph *g = sizes_elaborate(s, how, sizes->set, sizes->count);
     if (!g)
         return NULL;
+    recurrence_by_chunks(g, NULL);
     if (!gradcheck_add_backward(g)) {
         graph_free(g);
         return NULL;
