@@ -40,8 +40,8 @@ typedef enum statement_kind {
                        */
     STATEMENT_ACCUMULATE, /* target[…] = target[…] op summand where domain; see scatter */
     STATEMENT_TOPK,       /* target[…, over, …] for all values of `over`: the TOPK node `value` */
-    STATEMENT_SOLVE, /* target[…, index, …, var, …] for all values of `index` and of `vars`: the SOLVE node `value`, row
-                      * after row */
+    STATEMENT_SOLVE, /* target[…, index, …, var, …] for all values of `index` and, where it has one, of its var: the
+                      * SOLVE node `value`, row after row */
     STATEMENT_PRODUCT /* a product of matrices: *product, for the values of the indices open here */
 } statement_kind;
 
