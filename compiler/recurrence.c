@@ -16,11 +16,24 @@
 
 #include <stdio.h>
 
-enum { MOST_FACTORS = 16, LEAST_CHUNK = 16, MOST_CHUNK = 128, MATRIX_RATE = 8, PRODUCT_COST = 400 };
+enum {
+    MOST_FACTORS     = 16,
+    MOST_DECAYS      = 4,
+    MOST_CORRECTIONS = 4,
+    LEAST_CHUNK      = 16,
+    MOST_CHUNK       = 128,
+    MATRIX_RATE      = 8,
+    PRODUCT_COST     = 400
+};
 
 static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
+
+/* A factor of a, and products of it over positions of a chunk: D(j,r), D(j-1,r), D(j), D(j-1), D(C-1,r), D(C-1). */
+typedef struct decay {
+    node at, since, since_before, start, start_before, to_end, whole;
+} decay;
 
 /* One recurrence. */
 typedef struct recurrence {
@@ -30,11 +43,12 @@ typedef struct recurrence {
     bool reverse;
     int64_t length;
     linear_state inside, outside; /* forms in the state before the step, within it; after it, elsewhere */
-    node decay;                   /* a; NODE_NONE: 1 */
-    bool corrected;               /* is there a p? */
-    state_read correction;        /* p */
-    node update;                  /* u */
-    unsigned added;               /* b, a sum of these */
+    unsigned decays;              /* a is their product: a factor each where they have different indices */
+    decay decay[MOST_DECAYS];
+    unsigned corrections; /* sums over the state that the step takes, p, and what multiplies them, u */
+    state_read correction[MOST_CORRECTIONS];
+    node update[MOST_CORRECTIONS];
+    unsigned added; /* b, a sum of these */
     node add[MOST_TERMS];
     /* what reads it elsewhere */
     size_t reader_count, reader_room;
@@ -44,11 +58,9 @@ typedef struct recurrence {
     /* in chunks */
     int64_t chunk, chunks;
     index_id c, j, r;
-    node d, d_before;             /* D(j,r), D(j-1,r): NODE_NONE: 1 */
-    node d_start, d_start_before; /* D(j), D(j-1) */
-    node d_end, d_whole;          /* D(C-1,r), D(C-1) */
-    node state, solved;           /* scans over chunks: Z after the chunk, p */
-    node begin;                   /* Z */
+    index_id row, column; /* of the triangular system: j and r, where there is one p */
+    node state, solved;   /* scans over chunks: Z after the chunk, all p */
+    node begin;           /* Z */
 } recurrence;
 
 /* What is multiplied. */
@@ -171,6 +183,28 @@ static bool is_zero(graph *g, node n) {
     return graph_is_constant(g, n, &value) && value == 0;
 }
 
+static bool take_decay(recurrence *x, node a) {
+    factors f = {0};
+    if (graph_view(x->g, a).free & ~x->inside.indices & ~bit(x->time))
+        return false;
+    take_factors(x->g, a, &f);
+    if (f.count > MOST_DECAYS)
+        f = (factors){.count = 1, .item = {a}};
+    for (unsigned i = 0; i < f.count; i++)
+        x->decay[x->decays++].at = f.item[i];
+    return true;
+}
+
+/* p must not have what it sums over, and must lie where the state does; all alike. */
+static bool corrects_well(const recurrence *x, const state_read *p) {
+    index_set of = x->inside.indices, summed = contracted(&x->inside, p), has = read_indices(&x->inside, p);
+    for (unsigned i = 0; i < graph_index_count(x->g); i++)
+        if ((of & ~summed) >> i & 1 && renamed(&p->at, (index_id)i) != i)
+            return false;
+    return summed && !(has & summed) && !(has & ~of & ~bit(x->time)) &&
+           ((has ^ read_indices(&x->inside, &x->correction[0])) & ~bit(x->time)) == 0;
+}
+
 /* a, p, u and b from the scan's body. */
 static bool recognise(recurrence *x) {
     graph *g     = x->g;
@@ -185,7 +219,7 @@ static bool recognise(recurrence *x) {
     if (v.type != TYPE_FLOAT || graph_scan_states(g, v.scan_label) != 1 || graph_is_open(g, x->scan))
         return false;
     linear_form form = {0};
-    node decay       = NODE_NONE;
+    node a           = NODE_NONE;
     if (!linear_form_of(&x->inside, graph_scan_body(g, x->scan), &form))
         return false;
     for (unsigned i = 0; i < form.count; i++) {
@@ -193,29 +227,20 @@ static bool recognise(recurrence *x) {
         if (t->kind == TERM_CONSTANT) {
             x->add[x->added++] = t->coefficient;
         } else if (t->kind == TERM_STATE) {
-            if (t->read.at.count || decay)
+            if (t->read.at.count || a)
                 return false;
-            decay = t->coefficient;
+            a = t->coefficient;
         } else {
-            if (x->corrected)
-                return false; /* one sum only */
-            x->corrected  = true;
-            x->correction = t->read;
-            x->update     = t->coefficient;
+            if (x->corrections == MOST_CORRECTIONS)
+                return false;
+            x->correction[x->corrections] = t->read;
+            x->update[x->corrections++]   = t->coefficient;
         }
     }
-    if (!decay || (graph_view(g, decay).free & ~of & ~bit(x->time)))
-        return false;
-    double value;
-    x->decay = graph_is_constant(g, decay, &value) && value == 1 ? NODE_NONE : decay;
-    if (!x->corrected)
-        return true;
-    /* p must not have what it sums over, and must lie where the state does */
-    index_set summed = contracted(&x->inside, &x->correction), has = read_indices(&x->inside, &x->correction);
-    for (unsigned i = 0; i < graph_index_count(g); i++)
-        if ((of & ~summed) >> i & 1 && renamed(&x->correction.at, (index_id)i) != i)
-            return false;
-    return summed && !(has & summed) && !(has & ~of & ~bit(x->time));
+    bool ok = a && take_decay(x, a);
+    for (unsigned k = 0; k < x->corrections && ok; k++)
+        ok = corrects_well(x, &x->correction[k]);
+    return ok;
 }
 
 /* Who reads it? */
@@ -282,8 +307,7 @@ static double space(const recurrence *x, index_set set) {
 
 static double token_cost(recurrence *x) {
     double state = space(x, x->outside.indices), cost = state * (2 + 2 * x->added);
-    if (x->corrected)
-        cost += 4 * state;
+    cost += 4 * x->corrections * state;
     return cost + 2 * state * (double)x->reader_count;
 }
 
@@ -291,10 +315,8 @@ static double token_cost(recurrence *x) {
 static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, double chunk) {
     double cost      = 0;
     index_set summed = contracted(s, read);
-    for (unsigned i = 0; i <= x->added; i++) {
-        node n = i < x->added ? x->add[i] : x->corrected ? x->update : NODE_NONE;
-        if (!n)
-            continue;
+    for (unsigned i = 0; i < x->added + x->corrections; i++) {
+        node n    = i < x->added ? x->add[i] : x->update[i - x->added];
         factors f = {0};
         take_factors(x->g, n, &f);
         index_set pair = graph_view(x->g, read->weight).free & ~read->vars, all = pair;
@@ -304,8 +326,10 @@ static double pair_cost(recurrence *x, const linear_state *s, const state_read *
             if (has & summed)
                 pair |= has & ~summed;
         }
-        index_set decays = x->decay ? graph_view(x->g, x->decay).free : 0;
-        double rate      = decays & summed ? 1 : MATRIX_RATE;
+        index_set decays = 0;
+        for (unsigned k = 0; k < x->decays; k++)
+            decays |= graph_view(x->g, x->decay[k].at).free;
+        double rate = decays & summed ? 1 : MATRIX_RATE;
         cost += 2 * chunk * space(x, pair) * space(x, summed) / rate;
         cost += 2 * chunk * space(x, all) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE);
         cost += 2 * PRODUCT_COST * space(x, pair) / chunk;
@@ -315,8 +339,8 @@ static double pair_cost(recurrence *x, const linear_state *s, const state_read *
 
 static double chunk_cost(recurrence *x, double chunk) {
     double state = space(x, x->outside.indices), cost = 0;
-    if (x->decay)
-        cost += 3 * chunk * space(x, graph_view(x->g, x->decay).free);
+    for (unsigned k = 0; k < x->decays; k++)
+        cost += 3 * chunk * space(x, graph_view(x->g, x->decay[k].at).free);
     for (size_t k = 0; k < x->reader_count; k++) {
         linear_form form = {0};
         reads_well(x, x->reader[k], &form);
@@ -324,8 +348,8 @@ static double chunk_cost(recurrence *x, double chunk) {
             if (form.term[i].kind == TERM_READ)
                 cost += pair_cost(x, &x->outside, &form.term[i].read, chunk) + 2 * state / MATRIX_RATE;
     }
-    if (x->corrected)
-        cost += pair_cost(x, &x->inside, &x->correction, chunk) + 6 * state / MATRIX_RATE;
+    for (unsigned k = 0; k < x->corrections; k++)
+        cost += pair_cost(x, &x->inside, &x->correction[k], chunk) + 6 * state / MATRIX_RATE;
     return cost + 2 * state * x->added / MATRIX_RATE + 4 * state / chunk;
 }
 
@@ -385,29 +409,23 @@ static node less(graph *g, index_id a, index_id b, bool or_equal) {
                            NODE_NONE);
 }
 
-static node equals(graph *g, index_id i, int64_t value) {
-    return graph_pointwise(g, NODE_EQUAL, graph_index_value(g, i), graph_int(g, value), NODE_NONE);
-}
-
-/* D, in all the forms that are needed. */
-static void make_decays(recurrence *x) {
+static void make_decay(recurrence *x, decay *d) {
     graph *g = x->g;
-    if (!x->decay)
-        return;
     node one = graph_float(g, 1), zero = graph_float(g, 0);
-    node a          = placed(x, x->decay, x->j, NULL);
+    node a          = placed(x, d->at, x->j, NULL);
     index_set free_ = graph_view(g, a).free & ~bit(x->j);
     node leaf       = graph_previous(g, x->j, false, free_ | bit(x->r), TYPE_FLOAT);
     node here       = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_index_value(g, x->r), NODE_NONE);
-    x->d            = graph_scan(g, leaf, zero, graph_select(g, here, one, graph_mul(g, leaf, a)));
+    d->since        = graph_scan(g, leaf, zero, graph_select(g, here, one, graph_mul(g, leaf, a)));
     leaf            = graph_previous(g, x->j, false, free_, TYPE_FLOAT);
-    x->d_start      = graph_scan(g, leaf, one, graph_mul(g, leaf, a));
+    d->start        = graph_scan(g, leaf, one, graph_mul(g, leaf, a));
     node before     = graph_add(g, graph_index_value(g, x->j), graph_int(g, -1));
     node last       = graph_int(g, x->chunk - 1);
-    x->d_before     = at_index(g, x->d, x->j, before);
-    x->d_start_before = graph_select(g, equals(g, x->j, 0), one, at_index(g, x->d_start, x->j, before));
-    x->d_end          = at_index(g, x->d, x->j, last);
-    x->d_whole        = at_index(g, x->d_start, x->j, last);
+    node first      = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_int(g, 0), NODE_NONE);
+    d->since_before = at_index(g, d->since, x->j, before);
+    d->start_before = graph_select(g, first, one, at_index(g, d->start, x->j, before));
+    d->to_end       = at_index(g, d->since, x->j, last);
+    d->whole        = at_index(g, d->start, x->j, last);
 }
 
 /* sum over what the read sums over, of its weight at j times the given factors */
@@ -429,9 +447,8 @@ static void take_weight(recurrence *x, const state_read *read, factors *f) {
 static node read_of_begin(recurrence *x, const state_read *read, node begin) {
     factors f = {0};
     take_weight(x, read, &f);
-    node decay = read->before ? x->d_start_before : x->d_start;
-    if (decay)
-        add_factor(x->g, &f, placed(x, decay, x->j, &read->at));
+    for (unsigned k = 0; k < x->decays; k++)
+        add_factor(x->g, &f, placed(x, read->before ? x->decay[k].start_before : x->decay[k].start, x->j, &read->at));
     add_factor(x->g, &f, placed(x, begin, x->j, &read->at));
     return read_sum(x, read, &f);
 }
@@ -440,9 +457,8 @@ static node read_of_begin(recurrence *x, const state_read *read, node begin) {
 static node read_of_added(recurrence *x, const state_read *read, node added) {
     factors f = {0};
     take_weight(x, read, &f);
-    node decay = read->before ? x->d_before : x->d;
-    if (decay)
-        add_factor(x->g, &f, placed(x, decay, x->j, &read->at));
+    for (unsigned k = 0; k < x->decays; k++)
+        add_factor(x->g, &f, placed(x, read->before ? x->decay[k].since_before : x->decay[k].since, x->j, &read->at));
     factors more = {0};
     take_factors(x->g, placed(x, added, x->r, &read->at), &more);
     for (unsigned i = 0; i < more.count; i++)
@@ -468,35 +484,76 @@ static node decayed_to_end(recurrence *x, node added) {
     graph *g  = x->g;
     factors f = {0};
     take_factors(g, placed(x, added, x->r, NULL), &f);
-    if (x->d_end)
-        add_factor(g, &f, x->d_end);
+    for (unsigned k = 0; k < x->decays; k++)
+        add_factor(g, &f, x->decay[k].to_end);
     return multiplied(g, graph_float(g, 1), &f, 0, false);
 }
 
-/* The scan over chunks. Its states: Z after the chunk, and p where there is one. */
+/* Number k of several at a position, of all that are at all positions, in this order. */
+static node member_of(recurrence *x, node all, unsigned k, index_id place) {
+    graph *g = x->g;
+    return at_index(g, all, x->row, whole(g, graph_index_value(g, place), x->corrections, graph_int(g, k)));
+}
+
+/* The same the other way round: at `of`, part[k], which is at j, for the position and the k that `of` stands for. */
+static node one_of(recurrence *x, const node *part, index_id of, index_id place) {
+    graph *g = x->g;
+    node at = graph_index_value(g, of), size = graph_int(g, x->corrections);
+    node position_ = graph_div(g, at, size), which = graph_pointwise(g, NODE_MOD, at, size, NODE_NONE);
+    node n = NODE_NONE;
+    for (unsigned k = 0; k < x->corrections; k++) {
+        node here = at_index(g, part[k], place, position_);
+        node is   = graph_pointwise(g, NODE_EQUAL, which, graph_int(g, k), NODE_NONE);
+        n         = n ? graph_select(g, is, here, n) : here;
+    }
+    return n;
+}
+
+/* All p, given the state at the chunk's beginning: those of one position next to each other. None depends on another of
+ * its position. */
+static node solve_corrections(recurrence *x, node begin) {
+    graph *g = x->g;
+    node right[MOST_CORRECTIONS], row[MOST_CORRECTIONS], column[MOST_CORRECTIONS];
+    for (unsigned k = 0; k < x->corrections; k++) {
+        const state_read *p = &x->correction[k];
+        right[k]            = graph_add(g, read_of_begin(x, p, begin), read_of_additions(x, p));
+        for (unsigned m = 0; m < x->corrections; m++)
+            column[m] = read_of_added(x, p, x->update[m]);
+        row[k] = one_of(x, column, x->column, x->r);
+    }
+    if (x->corrections == 1)
+        return graph_solve(g, x->row, x->column, false, row[0], right[0]);
+    node size    = graph_int(g, x->corrections);
+    node earlier = graph_pointwise(g, NODE_LESS, graph_div(g, graph_index_value(g, x->column), size),
+                                   graph_div(g, graph_index_value(g, x->row), size), NODE_NONE);
+    node matrix  = graph_select(g, earlier, one_of(x, row, x->row, x->j), graph_float(g, 0));
+    return graph_solve(g, x->row, x->column, false, matrix, one_of(x, right, x->row, x->j));
+}
+
+static node sum_over_chunk(recurrence *x, node body) {
+    return graph_reduce(x->g, REDUCE_SUM, bit(x->r), NODE_NONE, body);
+}
+
+/* The scan over chunks. Its states: Z after the chunk, and all p where there are any. */
 static void make_scan(recurrence *x) {
     graph *g         = x->g;
-    index_set state  = x->outside.indices;
     uint32_t label   = graph_new_scan(g);
-    node previous[2] = {graph_scan_state(g, label, 0, x->c, false, state, TYPE_FLOAT)};
+    node previous[2] = {graph_scan_state(g, label, 0, x->c, false, x->outside.indices, TYPE_FLOAT)};
     node init[2]     = {graph_scan_init(g, x->scan), graph_float(g, 0)}, body[2], scan[2];
     unsigned states  = 1;
-    node next        = x->d_whole ? graph_mul(g, x->d_whole, previous[0]) : previous[0];
+    node next        = previous[0];
+    for (unsigned k = 0; k < x->decays; k++)
+        next = graph_mul(g, x->decay[k].whole, next);
     for (unsigned i = 0; i < x->added; i++)
-        next = graph_add(g, next, graph_reduce(g, REDUCE_SUM, bit(x->r), NODE_NONE, decayed_to_end(x, x->add[i])));
-    if (x->corrected) {
-        const state_read *p = &x->correction;
-        node matrix         = read_of_added(x, p, x->update);
-        node right          = graph_add(g, read_of_begin(x, p, previous[0]), read_of_additions(x, p));
-        body[1]             = graph_solve(g, x->j, x->r, false, matrix, right);
-        index_set has       = graph_view(g, body[1]).free & ~bit(x->c);
-        previous[1]         = graph_scan_state(g, label, 1, x->c, false, has, TYPE_FLOAT);
-        states              = 2;
-        node solved         = at_index(g, body[1], x->j, graph_index_value(g, x->r));
-        next                = graph_add(
-                           g, next,
-                           graph_reduce(g, REDUCE_SUM, bit(x->r), NODE_NONE, graph_mul(g, decayed_to_end(x, x->update), solved)));
+        next = graph_add(g, next, sum_over_chunk(x, decayed_to_end(x, x->add[i])));
+    if (x->corrections) {
+        body[1]     = solve_corrections(x, previous[0]);
+        previous[1] = graph_scan_state(g, label, 1, x->c, false, graph_view(g, body[1]).free & ~bit(x->c), TYPE_FLOAT);
+        states      = 2;
     }
+    for (unsigned k = 0; k < x->corrections; k++)
+        next = graph_add(
+            g, next, sum_over_chunk(x, graph_mul(g, decayed_to_end(x, x->update[k]), member_of(x, body[1], k, x->r))));
     body[0] = next;
     graph_scan_group(g, states, previous, init, body, scan);
     x->state  = scan[0];
@@ -508,13 +565,11 @@ static void make_scan(recurrence *x) {
 static node read_in_chunk(recurrence *x, const state_read *read) {
     graph *g = x->g;
     node sum = graph_add(g, read_of_begin(x, read, x->begin), read_of_additions(x, read));
-    if (!x->corrected)
-        return sum;
-    node solved = at_index(g, x->solved, x->j, graph_index_value(g, x->r));
-    factors f   = {0};
-    add_factor(g, &f, read_of_added(x, read, x->update));
-    solved = placed(x, solved, x->r, &read->at);
-    return graph_add(g, sum, earlier(x, read, graph_mul(g, multiplied(g, graph_float(g, 1), &f, 0, false), solved)));
+    for (unsigned k = 0; k < x->corrections; k++) {
+        node solved = placed(x, member_of(x, x->solved, k, x->r), x->r, &read->at);
+        sum         = graph_add(g, sum, earlier(x, read, graph_mul(g, read_of_added(x, read, x->update[k]), solved)));
+    }
+    return sum;
 }
 
 /* The same at the position t. */
@@ -546,17 +601,24 @@ static node reader_in_chunks(recurrence *x, node reader) {
     return sum;
 }
 
+/* No name of a spec has a dot. */
+static index_id index_of(recurrence *x, const char *part, int64_t extent) {
+    char name[256];
+    snprintf(name, sizeof name, "%.200s.%s", graph_index_name(x->g, x->time), part);
+    return graph_index(x->g, name, extent);
+}
+
 static bool make_indices(recurrence *x) {
-    const char *time = graph_index_name(x->g, x->time);
-    char name[3][256];
-    static const char *const part[3] = {"chunk", "in", "from"};
-    for (unsigned i = 0; i < 3; i++) /* no name of a spec has a dot */
-        snprintf(name[i], sizeof name[i], "%.200s.%s", time, part[i]);
     x->chunks = (x->length + x->chunk - 1) / x->chunk;
-    x->c      = graph_index(x->g, name[0], x->chunks);
-    x->j      = graph_index(x->g, name[1], x->chunk);
-    x->r      = graph_index(x->g, name[2], x->chunk);
-    return x->c < GRAPH_INDICES && x->j < GRAPH_INDICES && x->r < GRAPH_INDICES;
+    x->c      = index_of(x, "chunk", x->chunks);
+    x->j = x->row = index_of(x, "in", x->chunk);
+    x->r = x->column = index_of(x, "from", x->chunk);
+    if (x->corrections > 1) {
+        x->row    = index_of(x, "row", x->chunk * x->corrections);
+        x->column = index_of(x, "column", x->chunk * x->corrections);
+    }
+    return x->c < GRAPH_INDICES && x->j < GRAPH_INDICES && x->r < GRAPH_INDICES && x->row < GRAPH_INDICES &&
+           x->column < GRAPH_INDICES;
 }
 
 static void rewrite_readers(recurrence *x) {
@@ -564,7 +626,8 @@ static void rewrite_readers(recurrence *x) {
     uint32_t outputs = graph_output_count(g);
     node *to = enough(calloc(x->reader_count, sizeof *to)), *root = enough(calloc(outputs, sizeof *root));
     graph_because(g, REASON_SPEC, NODE_NONE);
-    make_decays(x);
+    for (unsigned k = 0; k < x->decays; k++)
+        make_decay(x, &x->decay[k]);
     make_scan(x);
     for (size_t i = 0; i < x->reader_count; i++)
         to[i] = reader_in_chunks(x, x->reader[i]);

@@ -119,7 +119,7 @@ static bool of_changed(linear_state *s, node n, change *how, node by, linear_for
     return add_form(s, form, &inner);
 }
 
-/* The state, or what is made of it, at other indices: plain ones, and none of those that a read has summed over. */
+/* The state, or what is made of it, at other indices: plain ones. */
 static bool of_gather(linear_state *s, node n, linear_form *form) {
     node_view v = graph_view(s->g, n);
     index_id from[GRAPH_INDICES];
@@ -133,7 +133,7 @@ static bool of_gather(linear_state *s, node n, linear_form *form) {
         if (e.op != NODE_INDEX ||
             graph_index_extent(s->g, (index_id)__builtin_ctzll(e.vars)) > graph_index_extent(s->g, from[i]))
             return false;
-        seen |= bit(from[i]) | e.vars;
+        seen |= bit(from[i]);
     }
     linear_form inner = {0};
     if (!linear_form_of(s, v.child[0], &inner))
@@ -143,8 +143,11 @@ static bool of_gather(linear_state *s, node n, linear_form *form) {
         t->coefficient = graph_gather(s->g, t->coefficient, count, from, to);
         if (t->kind == TERM_CONSTANT)
             continue;
-        if (t->kind == TERM_READ && (seen & (t->read.vars | read_indices(s, &t->read))))
-            return false;
+        if (t->kind == TERM_READ) {
+            if (seen & read_indices(s, &t->read))
+                return false;
+            continue; /* its value does not depend on them, whatever it sums over */
+        }
         renaming at = {0};
         for (unsigned k = 0; k < graph_index_count(s->g); k++) {
             if (!(s->indices >> k & 1))
