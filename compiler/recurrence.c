@@ -293,7 +293,13 @@ static void visit(recurrence *x, node n) {
 }
 
 static bool find_readers(recurrence *x) {
-    x->outside.before = graph_scan_before(x->g, x->scan);
+    graph *g               = x->g;
+    node first             = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->time),
+                                             graph_int(g, x->reverse ? x->length - 1 : 0), NODE_NONE);
+    x->outside.before      = graph_scan_before(g, x->scan);
+    x->outside.time        = x->time;
+    x->outside.step        = x->reverse ? 1 : -1;
+    x->outside.has_earlier = graph_pointwise(g, NODE_NOT, first, NODE_NONE, NODE_NONE);
     for (uint32_t i = 0; i < graph_output_count(x->g); i++)
         visit(x, graph_output(x->g, i)->node);
     return !x->stuck && x->reader_count > 0;

@@ -119,16 +119,35 @@ static bool of_changed(linear_state *s, node n, change *how, node by, linear_for
     return add_form(s, form, &inner);
 }
 
-/* The state, or what is made of it, at other indices: plain ones. */
+static bool is_step_back(const linear_state *s, node n) {
+    node_view v = graph_view(s->g, n);
+    if (!s->step || (v.op != NODE_ADD && v.op != NODE_SUB))
+        return false;
+    for (unsigned side = 0; side < 2; side++) {
+        node_view i = graph_view(s->g, v.child[side]), by = graph_view(s->g, v.child[1 - side]);
+        if (i.op == NODE_INDEX && i.vars == bit(s->time) && by.op == NODE_INT && (side == 0 || v.op == NODE_ADD))
+            return (v.op == NODE_ADD ? by.integer : -by.integer) == s->step;
+    }
+    return false;
+}
+
+/* The state, or what is made of it, at other indices: plain ones, or one step earlier. */
 static bool of_gather(linear_state *s, node n, linear_form *form) {
     node_view v = graph_view(s->g, n);
     index_id from[GRAPH_INDICES];
     node to[GRAPH_INDICES];
-    unsigned count = v.child_count - 1;
+    unsigned count = 0;
     index_set seen = 0;
-    for (unsigned i = 0; i < count; i++) {
-        from[i]     = v.substituted[i];
-        to[i]       = v.child[i + 1];
+    bool before    = false;
+    for (unsigned k = 0; k + 1 < v.child_count; k++) {
+        unsigned i = count;
+        if (v.child[0] == s->after && v.substituted[k] == s->time && is_step_back(s, v.child[k + 1])) {
+            before = true;
+            continue;
+        }
+        from[i] = v.substituted[k];
+        to[i]   = v.child[k + 1];
+        count++;
         node_view e = graph_view(s->g, to[i]);
         if (e.op != NODE_INDEX ||
             graph_index_extent(s->g, (index_id)__builtin_ctzll(e.vars)) > graph_index_extent(s->g, from[i]))
@@ -138,7 +157,11 @@ static bool of_gather(linear_state *s, node n, linear_form *form) {
     linear_form inner = {0};
     if (!linear_form_of(s, v.child[0], &inner))
         return false;
-    for (unsigned i = 0; i < inner.count; i++) {
+    for (unsigned i = 0; i < inner.count && before; i++) { /* of no step, a read is 0 */
+        inner.term[i].read.before = true;
+        inner.term[i].coefficient = graph_select(s->g, s->has_earlier, graph_float(s->g, 1), graph_float(s->g, 0));
+    }
+    for (unsigned i = 0; i < inner.count && count; i++) {
         linear_term *t = &inner.term[i];
         t->coefficient = graph_gather(s->g, t->coefficient, count, from, to);
         if (t->kind == TERM_CONSTANT)

@@ -40,7 +40,11 @@ typedef struct linear_state {
     graph *g;
     node after, before;
     index_set indices; /* of the state, without the scanned one */
-    node_map depends;  /* node: 1 it contains one of the two, 2 it does not */
+    /* of reads one step earlier, where the scanned index is less, or more, by one: */
+    index_id time;
+    int64_t step; /* 0: there are none such */
+    node has_earlier;
+    node_map depends; /* node: 1 it contains one of the two, 2 it does not */
 } linear_state;
 
 bool linear_depends(linear_state *s, node n);
