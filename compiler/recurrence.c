@@ -35,21 +35,38 @@ typedef struct decay {
     node at, since, since_before, start, start_before, to_end, whole;
 } decay;
 
+/* From one state to another: the product of these. */
+typedef struct transfer {
+    bool none; /* 0 */
+    unsigned count;
+    decay decay[MOST_DECAYS];
+} transfer;
+
+/* b, of one state, which is the sum of several. */
+typedef struct addition {
+    unsigned state;
+    node value;
+} addition;
+
+/* p, a sum over a state that the step takes, and u, what multiplies it in each state; NODE_NONE: 0. */
+typedef struct correction {
+    state_read read;
+    node update[MOST_STATES];
+} correction;
+
 /* One recurrence. */
 typedef struct recurrence {
     graph *g;
-    node scan;
+    unsigned states;
+    node scan[MOST_STATES];
     index_id time;
     bool reverse;
     int64_t length;
-    linear_state inside, outside; /* forms in the state before the step, within it; after it, elsewhere */
-    unsigned decays;              /* a is their product: a factor each where they have different indices */
-    decay decay[MOST_DECAYS];
-    unsigned corrections; /* sums over the state that the step takes, p, and what multiplies them, u */
-    state_read correction[MOST_CORRECTIONS];
-    node update[MOST_CORRECTIONS];
-    unsigned added; /* b, a sum of these */
-    node add[MOST_TERMS];
+    linear_state inside, outside; /* forms in the states before the step, within it; after it, elsewhere */
+    transfer transfer[MOST_STATES][MOST_STATES]; /* a: to the first from the second */
+    unsigned corrections, additions;
+    correction correction[MOST_CORRECTIONS];
+    addition addition[MOST_TERMS];
     /* what reads it elsewhere */
     size_t reader_count, reader_room;
     node *reader;
@@ -58,9 +75,9 @@ typedef struct recurrence {
     /* in chunks */
     int64_t chunk, chunks;
     index_id c, j, r;
-    index_id row, column; /* of the triangular system: j and r, where there is one p */
-    node state, solved;   /* scans over chunks: Z after the chunk, all p */
-    node begin;           /* Z */
+    index_id row, column;    /* of the triangular system: j and r, where there is one p */
+    node begin[MOST_STATES]; /* Z */
+    node solved;             /* all p */
 } recurrence;
 
 /* What is multiplied. */
@@ -183,64 +200,86 @@ static bool is_zero(graph *g, node n) {
     return graph_is_constant(g, n, &value) && value == 0;
 }
 
-static bool take_decay(recurrence *x, node a) {
-    factors f = {0};
+/* a, from state l to state k. Where there is one state only, its factors have products of their own. */
+static bool take_decay(recurrence *x, unsigned k, unsigned l, node a) {
+    transfer *t = &x->transfer[k][l];
+    factors f   = {0};
     if (graph_view(x->g, a).free & ~x->inside.indices & ~bit(x->time))
         return false;
-    take_factors(x->g, a, &f);
-    if (f.count > MOST_DECAYS)
+    if (x->states == 1)
+        take_factors(x->g, a, &f);
+    if (x->states > 1 || f.count > MOST_DECAYS)
         f = (factors){.count = 1, .item = {a}};
+    t->none = false;
     for (unsigned i = 0; i < f.count; i++)
-        x->decay[x->decays++].at = f.item[i];
+        t->decay[t->count++].at = f.item[i];
     return true;
 }
 
-/* p must not have what it sums over, and must lie where the state does; all alike. */
+/* p must not have what it sums over, and must lie where the states do; all alike. */
 static bool corrects_well(const recurrence *x, const state_read *p) {
     index_set of = x->inside.indices, summed = contracted(&x->inside, p), has = read_indices(&x->inside, p);
     for (unsigned i = 0; i < graph_index_count(x->g); i++)
         if ((of & ~summed) >> i & 1 && renamed(&p->at, (index_id)i) != i)
             return false;
     return summed && !(has & summed) && !(has & ~of & ~bit(x->time)) &&
-           ((has ^ read_indices(&x->inside, &x->correction[0])) & ~bit(x->time)) == 0;
+           ((has ^ read_indices(&x->inside, &x->correction[0].read)) & ~bit(x->time)) == 0;
 }
 
-/* a, p, u and b from the scan's body. */
-static bool recognise(recurrence *x) {
-    graph *g     = x->g;
-    node_view v  = graph_view(g, x->scan);
-    x->time      = v.scan_index;
-    x->reverse   = v.reverse;
-    x->length    = graph_index_extent(g, x->time);
-    node leaf    = graph_scan_leaf(g, v.scan_label, v.scan_state);
-    index_set of = v.free & ~bit(x->time);
-    x->inside    = (linear_state){.g = g, .before = leaf, .indices = of};
-    x->outside   = (linear_state){.g = g, .after = x->scan, .indices = of};
-    if (v.type != TYPE_FLOAT || graph_scan_states(g, v.scan_label) != 1 || graph_is_open(g, x->scan))
+static bool take_correction(recurrence *x, unsigned state, const linear_term *t) {
+    unsigned k = 0;
+    while (k < x->corrections && !same_read(&x->correction[k].read, &t->read))
+        k++;
+    if (k == MOST_CORRECTIONS)
         return false;
+    x->correction[k].read          = t->read;
+    x->correction[k].update[state] = t->coefficient;
+    x->corrections += k == x->corrections;
+    return corrects_well(x, &t->read);
+}
+
+/* a, p, u and b of state k, from what it is after the step. */
+static bool take_body(recurrence *x, unsigned k) {
     linear_form form = {0};
-    node a           = NODE_NONE;
-    if (!linear_form_of(&x->inside, graph_scan_body(g, x->scan), &form))
-        return false;
-    for (unsigned i = 0; i < form.count; i++) {
+    bool ok          = linear_form_of(&x->inside, graph_scan_body(x->g, x->scan[k]), &form);
+    for (unsigned i = 0; i < form.count && ok; i++) {
         const linear_term *t = &form.term[i];
-        if (t->kind == TERM_CONSTANT) {
-            x->add[x->added++] = t->coefficient;
-        } else if (t->kind == TERM_STATE) {
-            if (t->read.at.count || a)
-                return false;
-            a = t->coefficient;
-        } else {
-            if (x->corrections == MOST_CORRECTIONS)
-                return false;
-            x->correction[x->corrections] = t->read;
-            x->update[x->corrections++]   = t->coefficient;
-        }
+        if (t->kind == TERM_CONSTANT && x->additions < MOST_TERMS)
+            x->addition[x->additions++] = (addition){k, t->coefficient};
+        else if (t->kind == TERM_STATE)
+            ok = !t->read.at.count && take_decay(x, k, t->read.state, t->coefficient);
+        else
+            ok = t->kind == TERM_READ && take_correction(x, k, t);
     }
-    bool ok = a && take_decay(x, a);
-    for (unsigned k = 0; k < x->corrections && ok; k++)
-        ok = corrects_well(x, &x->correction[k]);
     return ok;
+}
+
+static bool recognise(recurrence *x, uint32_t label) {
+    graph *g    = x->g;
+    node_view v = graph_view(g, graph_scan_node(g, label, 0));
+    x->states   = graph_scan_states(g, label);
+    x->time     = v.scan_index;
+    x->reverse  = v.reverse;
+    x->length   = graph_index_extent(g, x->time);
+    if (x->states > MOST_STATES)
+        return false;
+    x->inside = x->outside = (linear_state){.g = g, .states = x->states, .indices = v.free & ~bit(x->time)};
+    for (unsigned k = 0; k < x->states; k++) {
+        node scan           = graph_scan_node(g, label, k);
+        x->scan[k]          = scan;
+        x->inside.before[k] = graph_scan_leaf(g, label, k);
+        x->outside.after[k] = scan;
+        if (graph_view(g, scan).type != TYPE_FLOAT || graph_view(g, scan).free != v.free || graph_is_open(g, scan))
+            return false;
+        for (unsigned l = 0; l < x->states; l++)
+            x->transfer[k][l].none = true;
+    }
+    bool ok = true, moves = false;
+    for (unsigned k = 0; k < x->states && ok; k++) {
+        ok = take_body(x, k);
+        moves |= !x->transfer[k][k].none;
+    }
+    return ok && moves;
 }
 
 /* Who reads it? */
@@ -275,7 +314,10 @@ static void visit(recurrence *x, node n) {
         return;
     node_map_enter(&x->met, n);
     linear_form form = {0};
-    if (n == x->scan || n == x->outside.before) {
+    bool state       = false;
+    for (unsigned k = 0; k < x->states; k++)
+        state |= n == x->scan[k] || n == x->outside.before[k];
+    if (state) {
         x->stuck = true;
     } else if (reads_well(x, n, &form)) {
         if (x->reader_count == x->reader_room) {
@@ -293,10 +335,11 @@ static void visit(recurrence *x, node n) {
 }
 
 static bool find_readers(recurrence *x) {
-    graph *g               = x->g;
-    node first             = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->time),
-                                             graph_int(g, x->reverse ? x->length - 1 : 0), NODE_NONE);
-    x->outside.before      = graph_scan_before(g, x->scan);
+    graph *g   = x->g;
+    node first = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->time),
+                                 graph_int(g, x->reverse ? x->length - 1 : 0), NODE_NONE);
+    for (unsigned k = 0; k < x->states; k++)
+        x->outside.before[k] = graph_scan_before(g, x->scan[k]);
     x->outside.time        = x->time;
     x->outside.step        = x->reverse ? 1 : -1;
     x->outside.has_earlier = graph_pointwise(g, NODE_NOT, first, NODE_NONE, NODE_NONE);
@@ -311,52 +354,69 @@ static double space(const recurrence *x, index_set set) {
     return (double)graph_space(x->g, set & ~bit(x->time));
 }
 
-static double token_cost(recurrence *x) {
-    double state = space(x, x->outside.indices), cost = state * (2 + 2 * x->added);
-    cost += 4 * x->corrections * state;
-    return cost + 2 * state * (double)x->reader_count;
+static unsigned transfers(const recurrence *x) {
+    unsigned count = 0;
+    for (unsigned k = 0; k < x->states; k++)
+        for (unsigned l = 0; l < x->states; l++)
+            count += !x->transfer[k][l].none;
+    return count;
 }
 
-/* Of the sums of `read` with each of what is added at an earlier position of the chunk. */
-static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, double chunk) {
-    double cost      = 0;
-    index_set summed = contracted(s, read);
-    for (unsigned i = 0; i < x->added + x->corrections; i++) {
-        node n    = i < x->added ? x->add[i] : x->update[i - x->added];
-        factors f = {0};
-        take_factors(x->g, n, &f);
-        index_set pair = graph_view(x->g, read->weight).free & ~read->vars, all = pair;
-        for (unsigned k = 0; k < f.count; k++) {
-            index_set has = graph_view(x->g, f.item[k]).free;
-            all |= has & ~summed;
-            if (has & summed)
-                pair |= has & ~summed;
-        }
-        index_set decays = 0;
-        for (unsigned k = 0; k < x->decays; k++)
-            decays |= graph_view(x->g, x->decay[k].at).free;
-        double rate = decays & summed ? 1 : MATRIX_RATE;
-        cost += 2 * chunk * space(x, pair) * space(x, summed) / rate;
-        cost += 2 * chunk * space(x, all) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE);
-        cost += 2 * PRODUCT_COST * space(x, pair) / chunk;
+static double token_cost(recurrence *x) {
+    double state = space(x, x->outside.indices);
+    return state * (2 * transfers(x) + 2 * x->additions + 4 * x->corrections + 2 * (double)x->reader_count);
+}
+
+/* What all decays depend on, besides time. */
+static index_set decay_indices(const recurrence *x) {
+    index_set set = 0;
+    for (unsigned k = 0; k < x->states; k++)
+        for (unsigned l = 0; l < x->states; l++)
+            for (unsigned i = 0; i < x->transfer[k][l].count; i++)
+                set |= graph_view(x->g, x->transfer[k][l].decay[i].at).free;
+    return set & ~bit(x->time);
+}
+
+/* Of the sum of `read` with what `added` adds at each earlier position of the chunk. */
+static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, node added, double chunk) {
+    factors f        = {0};
+    index_set summed = contracted(s, read), decays = decay_indices(x);
+    index_set pair = graph_view(x->g, read->weight).free & ~read->vars, all = pair;
+    take_factors(x->g, added, &f);
+    for (unsigned k = 0; k < f.count; k++) {
+        index_set has = graph_view(x->g, f.item[k]).free;
+        all |= has & ~summed;
+        if (has & summed)
+            pair |= has & ~summed;
     }
+    return 2 * chunk * space(x, pair) * space(x, summed) / (decays & summed ? 1 : MATRIX_RATE) +
+           2 * chunk * space(x, all) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE) +
+           2 * PRODUCT_COST * space(x, pair) / chunk;
+}
+
+static double read_cost(recurrence *x, const linear_state *s, const state_read *read, double chunk) {
+    double cost = 2 * space(x, x->outside.indices) / MATRIX_RATE;
+    for (unsigned i = 0; i < x->additions; i++)
+        cost += pair_cost(x, s, read, x->addition[i].value, chunk);
+    for (unsigned i = 0; i < x->corrections; i++)
+        for (unsigned k = 0; k < x->states; k++)
+            if (x->correction[i].update[k])
+                cost += pair_cost(x, s, read, x->correction[i].update[k], chunk);
     return cost;
 }
 
 static double chunk_cost(recurrence *x, double chunk) {
-    double state = space(x, x->outside.indices), cost = 0;
-    for (unsigned k = 0; k < x->decays; k++)
-        cost += 3 * chunk * space(x, graph_view(x->g, x->decay[k].at).free);
+    double state = space(x, x->outside.indices), cost = 3 * transfers(x) * chunk * space(x, decay_indices(x));
     for (size_t k = 0; k < x->reader_count; k++) {
         linear_form form = {0};
         reads_well(x, x->reader[k], &form);
         for (unsigned i = 0; i < form.count; i++)
             if (form.term[i].kind == TERM_READ)
-                cost += pair_cost(x, &x->outside, &form.term[i].read, chunk) + 2 * state / MATRIX_RATE;
+                cost += read_cost(x, &x->outside, &form.term[i].read, chunk);
     }
     for (unsigned k = 0; k < x->corrections; k++)
-        cost += pair_cost(x, &x->inside, &x->correction[k], chunk) + 6 * state / MATRIX_RATE;
-    return cost + 2 * state * x->added / MATRIX_RATE + 4 * state / chunk;
+        cost += read_cost(x, &x->inside, &x->correction[k].read, chunk) + 4 * state / MATRIX_RATE;
+    return cost + 2 * state * x->additions / MATRIX_RATE + 4 * state * transfers(x) / chunk;
 }
 
 /* How many positions; 0: it stays as it is. */
@@ -415,23 +475,86 @@ static node less(graph *g, index_id a, index_id b, bool or_equal) {
                            NODE_NONE);
 }
 
-static void make_decay(recurrence *x, decay *d) {
-    graph *g = x->g;
-    node one = graph_float(g, 1), zero = graph_float(g, 0);
-    node a          = placed(x, d->at, x->j, NULL);
-    index_set free_ = graph_view(g, a).free & ~bit(x->j);
-    node leaf       = graph_previous(g, x->j, false, free_ | bit(x->r), TYPE_FLOAT);
-    node here       = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_index_value(g, x->r), NODE_NONE);
-    d->since        = graph_scan(g, leaf, zero, graph_select(g, here, one, graph_mul(g, leaf, a)));
-    leaf            = graph_previous(g, x->j, false, free_, TYPE_FLOAT);
-    d->start        = graph_scan(g, leaf, one, graph_mul(g, leaf, a));
-    node before     = graph_add(g, graph_index_value(g, x->j), graph_int(g, -1));
-    node last       = graph_int(g, x->chunk - 1);
+/* D in its other forms. */
+static void shift_decay(recurrence *x, decay *d, bool same) {
+    graph *g    = x->g;
+    node before = graph_add(g, graph_index_value(g, x->j), graph_int(g, -1)), last = graph_int(g, x->chunk - 1);
     node first      = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_int(g, 0), NODE_NONE);
     d->since_before = at_index(g, d->since, x->j, before);
-    d->start_before = graph_select(g, first, one, at_index(g, d->start, x->j, before));
+    d->start_before = graph_select(g, first, graph_float(g, same), at_index(g, d->start, x->j, before));
     d->to_end       = at_index(g, d->since, x->j, last);
     d->whole        = at_index(g, d->start, x->j, last);
+}
+
+/* Which states does state l move, at last? */
+static void find_moved(const recurrence *x, unsigned l, bool moved[MOST_STATES]) {
+    for (unsigned k = 0; k < x->states; k++)
+        moved[k] = k == l;
+    for (unsigned round = 0; round < x->states; round++)
+        for (unsigned k = 0; k < x->states; k++)
+            for (unsigned m = 0; m < x->states; m++)
+                moved[k] |= moved[m] && !x->transfer[k][m].none;
+}
+
+/* A column of D, from state l: a scan over the positions of a chunk whose states are those that l moves. With r: since
+ * r; without: since the chunk's beginning. */
+static void scan_column(recurrence *x, unsigned l, unsigned factor, bool since, const bool moved[MOST_STATES],
+                        node result[MOST_STATES]) {
+    graph *g       = x->g;
+    index_set axes = since ? bit(x->r) : 0;
+    node a[MOST_STATES][MOST_STATES], previous[MOST_STATES], init[MOST_STATES], body[MOST_STATES], scan[MOST_STATES];
+    unsigned of[MOST_STATES], count = 0;
+    for (unsigned k = 0; k < x->states; k++)
+        for (unsigned m = 0; m < x->states && moved[k]; m++) {
+            const transfer *t = &x->transfer[k][m];
+            a[k][m]           = t->none || !moved[m] ? NODE_NONE
+                                : t->count > factor  ? placed(x, t->decay[factor].at, x->j, NULL)
+                                                     : graph_float(g, 1);
+            axes |= a[k][m] ? graph_view(g, a[k][m]).free & ~bit(x->j) : 0;
+        }
+    uint32_t label = graph_new_scan(g);
+    for (unsigned k = 0; k < x->states; k++)
+        if (moved[k]) {
+            of[count]       = k;
+            previous[count] = graph_scan_state(g, label, count, x->j, false, axes, TYPE_FLOAT);
+            init[count++]   = graph_float(g, !since && k == l);
+        }
+    node here = graph_pointwise(g, NODE_EQUAL, graph_index_value(g, x->j), graph_index_value(g, x->r), NODE_NONE);
+    for (unsigned i = 0; i < count; i++) {
+        body[i] = graph_float(g, 0);
+        for (unsigned m = 0; m < count; m++)
+            if (a[of[i]][of[m]])
+                body[i] = graph_add(g, body[i], graph_mul(g, previous[m], a[of[i]][of[m]]));
+        if (since)
+            body[i] = graph_select(g, here, graph_float(g, of[i] == l), body[i]);
+    }
+    graph_scan_group(g, count, previous, init, body, scan);
+    for (unsigned i = 0; i < count; i++)
+        result[of[i]] = scan[i];
+}
+
+static void make_decays(recurrence *x) {
+    transfer made[MOST_STATES][MOST_STATES] = {0};
+    for (unsigned l = 0; l < x->states; l++) {
+        bool moved[MOST_STATES];
+        find_moved(x, l, moved);
+        unsigned factors = x->states > 1 ? 1 : x->transfer[l][l].count;
+        for (unsigned i = 0; i < factors; i++) {
+            node since[MOST_STATES], start[MOST_STATES];
+            scan_column(x, l, i, true, moved, since);
+            scan_column(x, l, i, false, moved, start);
+            for (unsigned k = 0; k < x->states; k++) {
+                if (!moved[k])
+                    continue;
+                decay *d = &made[k][l].decay[made[k][l].count++];
+                *d       = (decay){.since = since[k], .start = start[k]};
+                shift_decay(x, d, k == l);
+            }
+        }
+        for (unsigned k = 0; k < x->states; k++)
+            made[k][l].none = !moved[k];
+    }
+    memcpy(x->transfer, made, sizeof made);
 }
 
 /* sum over what the read sums over, of its weight at j times the given factors */
@@ -449,27 +572,46 @@ static void take_weight(recurrence *x, const state_read *read, factors *f) {
     take_factors(x->g, placed(x, read->weight, x->j, NULL), f);
 }
 
-/* The part of a read that comes from the state at the chunk's beginning, Z. */
-static node read_of_begin(recurrence *x, const state_read *read, node begin) {
-    factors f = {0};
-    take_weight(x, read, &f);
-    for (unsigned k = 0; k < x->decays; k++)
-        add_factor(x->g, &f, placed(x, read->before ? x->decay[k].start_before : x->decay[k].start, x->j, &read->at));
-    add_factor(x->g, &f, placed(x, begin, x->j, &read->at));
-    return read_sum(x, read, &f);
+/* The part of a read that comes from the states at the chunk's beginning, Z. */
+static node read_of_begin(recurrence *x, const state_read *read, const node *begin) {
+    node sum = graph_float(x->g, 0);
+    for (unsigned l = 0; l < x->states; l++) {
+        const transfer *t = &x->transfer[read->state][l];
+        factors f         = {0};
+        if (t->none)
+            continue;
+        take_weight(x, read, &f);
+        for (unsigned k = 0; k < t->count; k++)
+            add_factor(x->g, &f,
+                       placed(x, read->before ? t->decay[k].start_before : t->decay[k].start, x->j, &read->at));
+        add_factor(x->g, &f, placed(x, begin[l], x->j, &read->at));
+        sum = graph_add(x->g, sum, read_sum(x, read, &f));
+    }
+    return sum;
 }
 
-/* What multiplies, in a read at j, what was added at r: `added` there, times the decay since. */
-static node read_of_added(recurrence *x, const state_read *read, node added) {
-    factors f = {0};
+/* What multiplies, in a read at j, what was added to state l at r: `added` there, times the decay since. */
+static node read_of_added(recurrence *x, const state_read *read, unsigned l, node added) {
+    const transfer *t = &x->transfer[read->state][l];
+    factors f = {0}, more = {0};
+    if (t->none || is_zero(x->g, added))
+        return graph_float(x->g, 0);
     take_weight(x, read, &f);
-    for (unsigned k = 0; k < x->decays; k++)
-        add_factor(x->g, &f, placed(x, read->before ? x->decay[k].since_before : x->decay[k].since, x->j, &read->at));
-    factors more = {0};
+    for (unsigned k = 0; k < t->count; k++)
+        add_factor(x->g, &f, placed(x, read->before ? t->decay[k].since_before : t->decay[k].since, x->j, &read->at));
     take_factors(x->g, placed(x, added, x->r, &read->at), &more);
     for (unsigned i = 0; i < more.count; i++)
         add_factor(x->g, &f, more.item[i]);
     return read_sum(x, read, &f);
+}
+
+/* The same for a correction, which adds to several states. */
+static node read_of_update(recurrence *x, const state_read *read, const correction *p) {
+    node sum = graph_float(x->g, 0);
+    for (unsigned l = 0; l < x->states; l++)
+        if (p->update[l])
+            sum = graph_add(x->g, sum, read_of_added(x, read, l, p->update[l]));
+    return sum;
 }
 
 static node earlier(recurrence *x, const state_read *read, node body) {
@@ -479,19 +621,24 @@ static node earlier(recurrence *x, const state_read *read, node body) {
 /* The part of a read that comes from b. */
 static node read_of_additions(recurrence *x, const state_read *read) {
     node sum = graph_float(x->g, 0);
-    for (unsigned i = 0; i < x->added; i++)
-        if (!is_zero(x->g, x->add[i]))
-            sum = graph_add(x->g, sum, earlier(x, read, read_of_added(x, read, x->add[i])));
+    for (unsigned i = 0; i < x->additions; i++) {
+        node added = read_of_added(x, read, x->addition[i].state, x->addition[i].value);
+        if (!is_zero(x->g, added))
+            sum = graph_add(x->g, sum, earlier(x, read, added));
+    }
     return sum;
 }
 
-/* What is added at r, times the decay until the chunk's end. */
-static node decayed_to_end(recurrence *x, node added) {
-    graph *g  = x->g;
-    factors f = {0};
+/* What is added to state l at r, times what has come of it in state k at the chunk's end. */
+static node decayed_to_end(recurrence *x, unsigned k, unsigned l, node added) {
+    graph *g          = x->g;
+    const transfer *t = &x->transfer[k][l];
+    factors f         = {0};
+    if (t->none || !added)
+        return graph_float(g, 0);
     take_factors(g, placed(x, added, x->r, NULL), &f);
-    for (unsigned k = 0; k < x->decays; k++)
-        add_factor(g, &f, x->decay[k].to_end);
+    for (unsigned i = 0; i < t->count; i++)
+        add_factor(g, &f, t->decay[i].to_end);
     return multiplied(g, graph_float(g, 1), &f, 0, false);
 }
 
@@ -515,24 +662,24 @@ static node one_of(recurrence *x, const node *part, index_id of, index_id place)
     return n;
 }
 
-/* All p, given the state at the chunk's beginning: those of one position next to each other. None depends on another of
- * its position. */
-static node solve_corrections(recurrence *x, node begin) {
+/* All p, given the states at the chunk's beginning: those of one position next to each other. None depends on another
+ * of its position. */
+static node solve_corrections(recurrence *x, const node *begin) {
     graph *g = x->g;
     node right[MOST_CORRECTIONS], row[MOST_CORRECTIONS], column[MOST_CORRECTIONS];
     for (unsigned k = 0; k < x->corrections; k++) {
-        const state_read *p = &x->correction[k];
+        const state_read *p = &x->correction[k].read;
         right[k]            = graph_add(g, read_of_begin(x, p, begin), read_of_additions(x, p));
         for (unsigned m = 0; m < x->corrections; m++)
-            column[m] = read_of_added(x, p, x->update[m]);
+            column[m] = read_of_update(x, p, &x->correction[m]);
         row[k] = one_of(x, column, x->column, x->r);
     }
     if (x->corrections == 1)
         return graph_solve(g, x->row, x->column, false, row[0], right[0]);
-    node size    = graph_int(g, x->corrections);
-    node earlier = graph_pointwise(g, NODE_LESS, graph_div(g, graph_index_value(g, x->column), size),
-                                   graph_div(g, graph_index_value(g, x->row), size), NODE_NONE);
-    node matrix  = graph_select(g, earlier, one_of(x, row, x->row, x->j), graph_float(g, 0));
+    node size   = graph_int(g, x->corrections);
+    node before = graph_pointwise(g, NODE_LESS, graph_div(g, graph_index_value(g, x->column), size),
+                                  graph_div(g, graph_index_value(g, x->row), size), NODE_NONE);
+    node matrix = graph_select(g, before, one_of(x, row, x->row, x->j), graph_float(g, 0));
     return graph_solve(g, x->row, x->column, false, matrix, one_of(x, right, x->row, x->j));
 }
 
@@ -540,31 +687,55 @@ static node sum_over_chunk(recurrence *x, node body) {
     return graph_reduce(x->g, REDUCE_SUM, bit(x->r), NODE_NONE, body);
 }
 
+/* State k after a chunk, from those before it and all p. */
+static node state_after(recurrence *x, unsigned k, const node *begin, node solved) {
+    graph *g  = x->g;
+    node next = graph_float(g, 0);
+    for (unsigned l = 0; l < x->states; l++) {
+        const transfer *t = &x->transfer[k][l];
+        node part         = begin[l];
+        for (unsigned i = 0; i < t->count && !t->none; i++)
+            part = graph_mul(g, t->decay[i].whole, part);
+        if (!t->none)
+            next = graph_add(g, next, part);
+    }
+    for (unsigned i = 0; i < x->additions; i++) {
+        node added = decayed_to_end(x, k, x->addition[i].state, x->addition[i].value);
+        if (!is_zero(g, added))
+            next = graph_add(g, next, sum_over_chunk(x, added));
+    }
+    for (unsigned i = 0; i < x->corrections; i++)
+        for (unsigned l = 0; l < x->states; l++) {
+            node update = decayed_to_end(x, k, l, x->correction[i].update[l]);
+            if (!is_zero(g, update))
+                next = graph_add(g, next, sum_over_chunk(x, graph_mul(g, update, member_of(x, solved, i, x->r))));
+        }
+    return next;
+}
+
 /* The scan over chunks. Its states: Z after the chunk, and all p where there are any. */
 static void make_scan(recurrence *x) {
-    graph *g         = x->g;
-    uint32_t label   = graph_new_scan(g);
-    node previous[2] = {graph_scan_state(g, label, 0, x->c, false, x->outside.indices, TYPE_FLOAT)};
-    node init[2]     = {graph_scan_init(g, x->scan), graph_float(g, 0)}, body[2], scan[2];
-    unsigned states  = 1;
-    node next        = previous[0];
-    for (unsigned k = 0; k < x->decays; k++)
-        next = graph_mul(g, x->decay[k].whole, next);
-    for (unsigned i = 0; i < x->added; i++)
-        next = graph_add(g, next, sum_over_chunk(x, decayed_to_end(x, x->add[i])));
-    if (x->corrections) {
-        body[1]     = solve_corrections(x, previous[0]);
-        previous[1] = graph_scan_state(g, label, 1, x->c, false, graph_view(g, body[1]).free & ~bit(x->c), TYPE_FLOAT);
-        states      = 2;
+    graph *g       = x->g;
+    uint32_t label = graph_new_scan(g);
+    node previous[MOST_STATES + 1], init[MOST_STATES + 1], body[MOST_STATES + 1], scan[MOST_STATES + 1];
+    unsigned count = x->states;
+    for (unsigned k = 0; k < x->states; k++) {
+        previous[k] = graph_scan_state(g, label, k, x->c, false, x->outside.indices, TYPE_FLOAT);
+        init[k]     = graph_scan_init(g, x->scan[k]);
     }
-    for (unsigned k = 0; k < x->corrections; k++)
-        next = graph_add(
-            g, next, sum_over_chunk(x, graph_mul(g, decayed_to_end(x, x->update[k]), member_of(x, body[1], k, x->r))));
-    body[0] = next;
-    graph_scan_group(g, states, previous, init, body, scan);
-    x->state  = scan[0];
-    x->solved = states == 2 ? scan[1] : NODE_NONE;
-    x->begin  = graph_scan_before(g, x->state);
+    if (x->corrections) {
+        body[count]     = solve_corrections(x, previous);
+        init[count]     = graph_float(g, 0);
+        index_set axes  = graph_view(g, body[count]).free & ~bit(x->c);
+        previous[count] = graph_scan_state(g, label, count, x->c, false, axes, TYPE_FLOAT);
+        count++;
+    }
+    for (unsigned k = 0; k < x->states; k++)
+        body[k] = state_after(x, k, previous, body[x->states]);
+    graph_scan_group(g, count, previous, init, body, scan);
+    x->solved = x->corrections ? scan[x->states] : NODE_NONE;
+    for (unsigned k = 0; k < x->states; k++)
+        x->begin[k] = graph_scan_before(g, scan[k]);
 }
 
 /* What a read is, for all positions of a chunk. */
@@ -573,7 +744,9 @@ static node read_in_chunk(recurrence *x, const state_read *read) {
     node sum = graph_add(g, read_of_begin(x, read, x->begin), read_of_additions(x, read));
     for (unsigned k = 0; k < x->corrections; k++) {
         node solved = placed(x, member_of(x, x->solved, k, x->r), x->r, &read->at);
-        sum         = graph_add(g, sum, earlier(x, read, graph_mul(g, read_of_added(x, read, x->update[k]), solved)));
+        node update = read_of_update(x, read, &x->correction[k]);
+        if (!is_zero(g, update))
+            sum = graph_add(g, sum, earlier(x, read, graph_mul(g, update, solved)));
     }
     return sum;
 }
@@ -632,8 +805,7 @@ static void rewrite_readers(recurrence *x) {
     uint32_t outputs = graph_output_count(g);
     node *to = enough(calloc(x->reader_count, sizeof *to)), *root = enough(calloc(outputs, sizeof *root));
     graph_because(g, REASON_SPEC, NODE_NONE);
-    for (unsigned k = 0; k < x->decays; k++)
-        make_decay(x, &x->decay[k]);
+    make_decays(x);
     make_scan(x);
     for (size_t i = 0; i < x->reader_count; i++)
         to[i] = reader_in_chunks(x, x->reader[i]);
@@ -649,9 +821,9 @@ static void rewrite_readers(recurrence *x) {
     free(root);
 }
 
-static void try_scan(graph *g, node scan, const recurrence_options *options) {
-    recurrence x = {.g = g, .scan = scan};
-    if (recognise(&x) && find_readers(&x)) {
+static void try_scan(graph *g, uint32_t label, const recurrence_options *options) {
+    recurrence x = {.g = g};
+    if (recognise(&x, label) && find_readers(&x)) {
         x.chunk = choose_chunk(&x, options->chunk);
         if (x.chunk && make_indices(&x))
             rewrite_readers(&x);
@@ -667,8 +839,7 @@ void recurrence_by_chunks(graph *g, const recurrence_options *options) {
     options = options ? options : &by_cost;
     /* from the last on: those that it reads are still what they were */
     for (uint32_t label = graph_scan_labels(g); label > 0 && !options->never; label--) {
-        node scan = graph_scan_node(g, label, 0);
-        if (scan)
-            try_scan(g, scan, options);
+        if (graph_scan_node(g, label, 0))
+            try_scan(g, label, options);
     }
 }

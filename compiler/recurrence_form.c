@@ -1,16 +1,32 @@
-/* Linear forms: a value as a sum of coefficients times a state, times sums over the state's indices, and the rest. */
+/* Linear forms: a value as a sum of coefficients times states, times sums over the state's indices, and the rest. */
 #include "recurrence_internal.h"
 
 static index_set bit(index_id i) {
     return (index_set)1 << i;
 }
 
+/* Which state n is, after the step or before it; the number of states where it is none. */
+static unsigned state_of(const linear_state *s, node n) {
+    unsigned k = 0;
+    while (k < s->states && n != s->after[k] && n != s->before[k])
+        k++;
+    return k;
+}
+
+static node lowest(const linear_state *s) {
+    node low = (node)graph_node_count(s->g) + 1;
+    for (unsigned k = 0; k < s->states; k++) {
+        low = s->after[k] && s->after[k] < low ? s->after[k] : low;
+        low = s->before[k] && s->before[k] < low ? s->before[k] : low;
+    }
+    return low;
+}
+
 bool linear_depends(linear_state *s, node n) {
     enum { YES = 1, NO = 2 };
-    if (n == s->after || n == s->before)
+    if (state_of(s, n) < s->states)
         return true;
-    node lowest = s->before && (!s->after || s->before < s->after) ? s->before : s->after;
-    if (n < lowest && !graph_is_open(s->g, n))
+    if (n < lowest(s) && !graph_is_open(s->g, n))
         return false;
     const node_entry *e = node_map_find(&s->depends, n);
     if (e)
@@ -54,7 +70,8 @@ index_set read_indices(const linear_state *s, const state_read *read) {
 }
 
 bool same_read(const state_read *a, const state_read *b) {
-    if (a->vars != b->vars || a->weight != b->weight || a->domain != b->domain || a->before != b->before)
+    if (a->vars != b->vars || a->weight != b->weight || a->domain != b->domain || a->before != b->before ||
+        a->state != b->state)
         return false;
     for (index_id i = 0; i < GRAPH_INDICES; i++)
         if (renamed(&a->at, i) != renamed(&b->at, i))
@@ -141,7 +158,8 @@ static bool of_gather(linear_state *s, node n, linear_form *form) {
     bool before    = false;
     for (unsigned k = 0; k + 1 < v.child_count; k++) {
         unsigned i = count;
-        if (v.child[0] == s->after && v.substituted[k] == s->time && is_step_back(s, v.child[k + 1])) {
+        if (state_of(s, v.child[0]) < s->states && v.child[0] == s->after[state_of(s, v.child[0])] &&
+            v.substituted[k] == s->time && is_step_back(s, v.child[k + 1])) {
             before = true;
             continue;
         }
@@ -236,10 +254,12 @@ bool linear_form_of(linear_state *s, node n, linear_form *form) {
     graph *g = s->g;
     if (!linear_depends(s, n))
         return add_term(s, form, &(linear_term){.kind = TERM_CONSTANT, .coefficient = n});
-    if (n == s->after || n == s->before)
-        return add_term(
-            s, form,
-            &(linear_term){.kind = TERM_STATE, .coefficient = graph_float(g, 1), .read = {.before = n == s->before}});
+    unsigned k = state_of(s, n);
+    if (k < s->states)
+        return add_term(s, form,
+                        &(linear_term){.kind        = TERM_STATE,
+                                       .coefficient = graph_float(g, 1),
+                                       .read        = {.state = k, .before = n == s->before[k]}});
     node_view v = graph_view(g, n);
     node a = v.child_count > 0 ? v.child[0] : NODE_NONE, b = v.child_count > 1 ? v.child[1] : NODE_NONE,
          c = v.child_count > 2 ? v.child[2] : NODE_NONE;

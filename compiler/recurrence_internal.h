@@ -5,7 +5,7 @@
 #include "node_map.h"
 #include "recurrence.h"
 
-enum { MOST_TERMS = 24 };
+enum { MOST_TERMS = 24, MOST_STATES = 4 };
 
 /* A state, each of whose indices may be read at another: from[k] at to[k]. */
 typedef struct renaming {
@@ -13,21 +13,22 @@ typedef struct renaming {
     index_id from[TENSOR_RANK], to[TENSOR_RANK];
 } renaming;
 
-/* sum over vars where domain (NODE_NONE: all) of weight * state, the state before the step or after it. */
+/* sum over vars where domain (NODE_NONE: all) of weight * a state, before the step or after it. */
 typedef struct state_read {
     index_set vars;
     node weight, domain;
     renaming at;
+    unsigned state;
     bool before;
 } state_read;
 
 typedef enum term_kind { TERM_CONSTANT, TERM_STATE, TERM_READ } term_kind;
 
-/* coefficient · (1, the state, or a read of it). Neither coefficient nor weights depend on the state. */
+/* coefficient · (1, a state, or a read of it). Neither coefficient nor weights depend on the state. */
 typedef struct linear_term {
     term_kind kind;
     node coefficient;
-    state_read read; /* STATE: at and before only */
+    state_read read; /* STATE: at, state and before only */
 } linear_term;
 
 typedef struct linear_form {
@@ -35,11 +36,13 @@ typedef struct linear_form {
     linear_term term[MOST_TERMS];
 } linear_form;
 
-/* The state that forms are linear in: nodes that stand for it after a step and before it (NODE_NONE: neither). */
+/* The states that forms are linear in, of one scan and with the same indices: nodes that stand for each after a step
+ * and before it (NODE_NONE: neither). */
 typedef struct linear_state {
     graph *g;
-    node after, before;
-    index_set indices; /* of the state, without the scanned one */
+    unsigned states;
+    node after[MOST_STATES], before[MOST_STATES];
+    index_set indices; /* of a state, without the scanned one */
     /* of reads one step earlier, where the scanned index is less, or more, by one: */
     index_id time;
     int64_t step; /* 0: there are none such */
