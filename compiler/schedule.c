@@ -300,6 +300,11 @@ static void require_children(scheduler *c, node n, uint32_t scan) {
         require(c, later.node[i]);
         c->hint = outer;
     }
+    /* the rest of a conjunction may be stored for another */
+    index_id index;
+    node to, rest = schedule_scatter_rest(c, n, &index, &to);
+    if (rest && c->stored[rest] && !(scan && c->inside[rest]))
+        require(c, rest);
 }
 
 static void note_stored(void *context, node n) {
@@ -401,11 +406,11 @@ static void add_outputs(scheduler *c) {
     }
 }
 
-static schedule *schedule_once(graph *g, const schedule_options *options) {
+static schedule *schedule_once(graph *g, const schedule_options *options, scattered *scattered) {
     schedule *s                            = schedule_allocate(1, sizeof *s);
     s->graph                               = g;
     static const schedule_options defaults = {0};
-    scheduler c                            = {.s = s, .g = g, .options = options ? options : &defaults};
+    scheduler c = {.s = s, .g = g, .options = options ? options : &defaults, .scattered = scattered};
     schedule_fit_nodes(&c);
     add_tensors(&c);
     size_t count  = graph_node_count(g);
@@ -439,10 +444,17 @@ static schedule *schedule_once(graph *g, const schedule_options *options) {
 schedule *schedule_graph(graph *g, const schedule_options *options) {
     schedule_options how = options ? *options : (schedule_options){0};
     char error[512], first[512] = "";
-    for (;;) {
-        schedule *s = schedule_once(g, &how);
+    scattered sums = {0};
+    schedule *s    = schedule_once(g, &how, &sums);
+    if (sums.count) {
+        schedule_free(s);
+        schedule_replace_outputs(g, &sums);
+        s = schedule_once(g, &how, NULL);
+    }
+    for (;; s = schedule_once(g, &how, NULL)) {
         if (how.unfused || tile_verify(s, error, sizeof error)) {
             s->given_up = *first ? enough(strdup(first)) : NULL;
+            schedule_restore_outputs(g, &sums);
             return s;
         }
         if (!*first)

@@ -31,6 +31,12 @@ typedef struct region {
     node refused_by;
 } region;
 
+/* Sums that are made as others; the outputs as they were before. */
+typedef struct scattered {
+    size_t count;
+    node *from, *to, *before;
+} scattered;
+
 typedef struct scheduler {
     schedule *s;
     const schedule_options *options;
@@ -55,6 +61,7 @@ typedef struct scheduler {
     uint32_t open_buffers; /* buffers that there were before it */
     uint32_t open_step;    /* its BLOCKS step */
     axis_order ranged;     /* indices that have a range of their own there, outermost first */
+    scattered *scattered;  /* where to note what should be one that adds to moved places; NULL: nowhere */
     /* Kernels: statements instead of steps. */
     statement **sink;             /* where they go; NULL: steps are made */
     index_set grid;               /* indices whose loops are open around the kernel's blocks */
@@ -106,6 +113,9 @@ void schedule_emit_start(scheduler *c, node n, uint32_t target);
 void schedule_emit_into(scheduler *c, node n, uint32_t target);
 void schedule_emit_value(scheduler *c, node value, uint32_t target);
 node schedule_identity(scheduler *c, node n);
+/* Of a sum whose domain says `i == e`, with i an index of the result that nothing else depends on: the domain without
+ * that. NODE_NONE: n is no such sum. */
+node schedule_scatter_rest(scheduler *c, node n, index_id *scatter, node *to);
 statement *schedule_statement(statement_kind kind);
 /* The axes of what every step of the open scans uses anew: those of `axes` whose loops are open around the steps, each
  * item of which has its own, then `own`. Outside scans `own`. */
@@ -119,6 +129,12 @@ void schedule_row_first(const scheduler *c, axis_order *order);
 
 /* How many threads to plan for. */
 int64_t schedule_workers(const scheduler *c);
+/* Sums of what is wide that read it at moved places: the sum that n is then; NODE_NONE where n is none such. Those that
+ * are found are noted, the outputs made with them instead, and restored in the end. */
+node schedule_scattered(scheduler *c, node n);
+void schedule_note_scattered(scheduler *c, node n);
+void schedule_replace_outputs(graph *g, scattered *s);
+void schedule_restore_outputs(graph *g, scattered *s);
 
 /* Regions: what to keep for blocks only, found before anything is scheduled; and the steps of one. */
 void schedule_find_regions(scheduler *c);

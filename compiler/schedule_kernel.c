@@ -10,12 +10,25 @@
 
 enum { TILE_ROWS = 64, TILE_STREAM = 128 };
 
-static kernel_root root_of(const scheduler *c, node n) {
+/* Of a sum that is scattered, the domain is what remains without the condition on its result. */
+static void split_scatter(scheduler *c, kernel_root *r) {
+    index_id index = 0;
+    node to        = NODE_NONE;
+    node rest      = schedule_scatter_rest(c, r->reduce, &index, &to);
+    if (rest) {
+        r->scatter = graph_pointwise(c->g, NODE_EQUAL, graph_index_value(c->g, index), to, NODE_NONE);
+        r->domain  = rest;
+    }
+    schedule_fit_nodes(c);
+}
+
+static kernel_root root_of(scheduler *c, node n) {
     node_view v   = graph_view(c->g, n);
     kernel_root r = {.reduce = n, .view = v};
     if (v.op == NODE_REDUCE) {
         r.domain = v.child[0];
         r.body   = v.child[1];
+        split_scatter(c, &r);
     }
     return r;
 }
@@ -128,7 +141,8 @@ static void split_roots(kernel *k) {
             apart |= bit(k->row);
         if (!apart || used || !inside)
             continue;
-        node part = graph_reduce(c->g, r->view.reduction, r->view.vars & ~apart, r->domain, r->body);
+        node domain = r->scatter ? graph_and(c->g, r->domain, r->scatter) : r->domain;
+        node part   = graph_reduce(c->g, r->view.reduction, r->view.vars & ~apart, domain, r->body);
         schedule_fit_nodes(c);
         node_view v = view(k, part);
         if (v.op != NODE_REDUCE || v.vars != (r->view.vars & ~apart) || v.free != (r->view.free | apart))

@@ -34,7 +34,8 @@ typedef struct kernel_root {
     node reduce;
     node_view view; /* without children, which move */
     node domain, body;
-    bool by_row; /* complete for a block of rows when the stream is at its end */
+    node scatter; /* index == value: of the result, the only element that a summand adds to; NODE_NONE: all */
+    bool by_row;  /* complete for a block of rows when the stream is at its end */
     unsigned pass;
     uint64_t needs; /* roots */
     unsigned parts;

@@ -129,6 +129,16 @@ static node split_scatter(scheduler *c, node domain, index_set result, index_set
     return rest ? graph_and(c->g, left, rest) : NODE_NONE;
 }
 
+node schedule_scatter_rest(scheduler *c, node n, index_id *scatter, node *to) {
+    node_view v = graph_view(c->g, n);
+    if (v.op != NODE_REDUCE || v.reduction != REDUCE_SUM || schedule_is_true(c->g, v.child[0]))
+        return NODE_NONE;
+    index_set elsewhere = graph_view(c->g, v.child[1]).free | v.vars;
+    node rest           = split_scatter(c, v.child[0], v.free & ~c->fixed, elsewhere, scatter, to);
+    schedule_fit_nodes(c);
+    return rest;
+}
+
 static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order, node domain, index_id scatter,
                          node to) {
     node_view v      = graph_view(c->g, n);
@@ -151,18 +161,14 @@ static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order
 }
 
 static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order) {
-    node_view v = graph_view(c->g, n);
-    node domain = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
-    if (domain && v.reduction == REDUCE_SUM) {
-        index_id scatter = GRAPH_INDICES;
-        node to          = NODE_NONE;
-        node rest =
-            split_scatter(c, domain, v.free & ~c->fixed, graph_view(c->g, v.child[1]).free | v.vars, &scatter, &to);
-        schedule_fit_nodes(c);
-        if (rest)
-            return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
-        v = graph_view(c->g, n);
-    }
+    node_view v      = graph_view(c->g, n);
+    node domain      = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
+    index_id scatter = GRAPH_INDICES;
+    node to          = NODE_NONE;
+    node rest        = schedule_scatter_rest(c, n, &scatter, &to);
+    if (rest)
+        return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
+    v                = graph_view(c->g, n);
     index_set open   = v.free & ~c->fixed;
     index_id inner   = schedule_innermost(c, n, open | v.vars, NULL);
     nest result      = {NULL, GRAPH_INDICES};

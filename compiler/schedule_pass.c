@@ -334,8 +334,8 @@ static bool share_pass(kernel *k, kernel_root *r, unsigned pass, uint64_t now) {
     graph *g = k->c->g;
     terms found;
     k->now = now;
-    if (!r->by_row || r->view.reduction != REDUCE_SUM || r->view.type != TYPE_FLOAT || !only_plain(k, now) ||
-        hot(k, r->domain) || !expand(k, r->body, &found))
+    if (!r->by_row || r->scatter || r->view.reduction != REDUCE_SUM || r->view.type != TYPE_FLOAT ||
+        !only_plain(k, now) || hot(k, r->domain) || !expand(k, r->body, &found))
         return false;
     if (k->running_count + found.count > MOST_ROOTS)
         return false;

@@ -955,6 +955,8 @@ void schedule_find_regions(scheduler *c) {
     find_components(&f);
     find_readers(&f);
     list_wide(&f);
+    for (size_t i = 0; i < f.reader_count; i++)
+        schedule_note_scattered(c, f.reader[i].node);
     for (f.first = 0; f.first < f.wide_count; f.first = f.last) {
         f.component = c->member[f.wide[f.first]];
         for (f.last = f.first; f.last < f.wide_count && c->member[f.wide[f.last]] == f.component;)

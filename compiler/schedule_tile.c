@@ -345,6 +345,8 @@ node kernel_tile_reduce(kernel *k, const kernel_root *r, const part *p, bool ful
     }
     if (k->before)
         body = with_row_values(k, body);
+    if (r->scatter)
+        domain = schedule_is_true(g, domain) ? r->scatter : graph_and(g, domain, r->scatter);
     node n      = graph_reduce(g, r->view.reduction, r->view.vars, domain, body);
     node_view v = graph_view(g, n);
     return v.op == NODE_REDUCE && v.vars == r->view.vars && v.reduction == r->view.reduction ? n : NODE_NONE;
