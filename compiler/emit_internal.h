@@ -122,7 +122,7 @@ typedef struct block_range {
     index_id index;
     int64_t block;
     node lo, hi;
-    bool once;
+    bool once, reverse;
 } block_range;
 typedef struct block_loop {
     environment at; /* inside */

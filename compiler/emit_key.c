@@ -191,7 +191,7 @@ static void write_statements(writer *w, const statement *s) {
             add(&w->out, "%u%d", s->index, s->reverse);
             break;
         case STATEMENT_BLOCK:
-            add(&w->out, "%u:%lld:%d:", s->index, (long long)s->block, s->once);
+            add(&w->out, "%u:%lld:%d%d:", s->index, (long long)s->block, s->once, s->reverse);
             write_node(w, s->lo);
             write_node(w, s->hi);
             break;

@@ -349,7 +349,7 @@ static void run_steps(program *p, const environment *at, uint32_t from, uint32_t
 static void run_blocks(program *p, const environment *at, uint32_t number) {
     emitter *e        = &p->e;
     const step *t     = &e->s->step[number];
-    block_range range = {t->index, t->block, t->lo, t->hi, t->once};
+    block_range range = {t->index, t->block, t->lo, t->hi, t->once, false};
     block_loop block  = emit_open_block(e, at, &range);
     schedule_enter(e->s, number);
     run_steps(p, &block.at, number + 1, number + 1 + t->inside);

@@ -137,9 +137,13 @@ block_loop emit_open_block(emitter *e, const environment *outside, const block_r
         LLVMValueRef size   = emit_int(e, r->block);
         LLVMValueRef length = LLVMBuildNSWSub(l, hi, lo, "");
         LLVMValueRef whole  = LLVMBuildNSWAdd(l, length, emit_int(e, r->block - 1), "");
-        b.loop              = emit_open(e, emit_int(e, 0), LLVMBuildSDiv(l, whole, size, ""), NULL);
-        LLVMValueRef begin  = LLVMBuildNSWAdd(l, lo, LLVMBuildNSWMul(l, b.loop.counter, size, ""), "");
-        LLVMValueRef end    = LLVMBuildNSWAdd(l, begin, size, "");
+        LLVMValueRef count  = LLVMBuildSDiv(l, whole, size, "");
+        b.loop              = emit_open(e, emit_int(e, 0), count, NULL);
+        LLVMValueRef number = b.loop.counter;
+        if (r->reverse)
+            number = LLVMBuildNSWSub(l, LLVMBuildNSWSub(l, count, emit_int(e, 1), ""), number, "");
+        LLVMValueRef begin = LLVMBuildNSWAdd(l, lo, LLVMBuildNSWMul(l, number, size, ""), "");
+        LLVMValueRef end   = LLVMBuildNSWAdd(l, begin, size, "");
         /* blocks that are all of the same size are said to be, so that loops over them have a constant length */
         bool even = !r->lo && !r->hi && extent % r->block == 0;
         set_range(&b.at, r->index, begin, even ? end : emit_smaller(e, end, hi));

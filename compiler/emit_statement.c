@@ -175,7 +175,7 @@ static void for_statement(emitter *e, environment *at, const statement *s) {
 }
 
 static void block_statement(emitter *e, environment *at, const statement *s) {
-    block_range range = {s->index, s->block, s->lo, s->hi, s->once};
+    block_range range = {s->index, s->block, s->lo, s->hi, s->once, s->reverse};
     block_loop block  = emit_open_block(e, at, &range);
     emit_statements(e, &block.at, s->body);
     emit_close_block(e, &block);

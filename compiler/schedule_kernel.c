@@ -73,6 +73,21 @@ static bool refuse(kernel *k, const char *why, node n) {
     return false;
 }
 
+static bool tileable(check *q, node n);
+
+/* So can the step of a scan. */
+static bool tileable_step(check *q, node n) {
+    kernel *k = q->k;
+    n         = schedule_strip(k->c->g, n);
+    if (!k->c->inside[n])
+        return tileable(q, n);
+    node_view v = view(k, n);
+    for (unsigned i = 0; v.op != NODE_PREVIOUS && i < v.child_count; i++)
+        if (!tileable_step(q, v.child[i]))
+            return false;
+    return true;
+}
+
 /* Everything that n is made of inside the kernel can be computed tile by tile. */
 static bool tileable(check *q, node n) {
     kernel *k    = q->k;
@@ -86,6 +101,8 @@ static bool tileable(check *q, node n) {
     index_set two = bit(k->row) | bit(k->stream);
     if (kernel_is_complete(c, k->r, n))
         return true;
+    if (kernel_carried(k, n))
+        return tileable(q, v.child[0]) && tileable_step(q, v.child[1]);
     if (c->inside[n] || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE || v.op == NODE_PREVIOUS)
         return refuse(k, "this sees its row whole", n);
     if (wide && (c->member[n] != k->r->component || (v.free & two) != two))
@@ -256,8 +273,9 @@ static bool find_roots(kernel *k) {
 }
 
 static bool try_stream(kernel *k) {
+    bool scans = kernel_find_scans(k);
     split_roots(k);
-    if (!possible(k))
+    if (!possible(k) || !scans)
         return false;
     kernel_choose_passes(k);
     return add_any(k) && every_tile_reduces(k);

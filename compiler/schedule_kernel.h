@@ -1,12 +1,12 @@
 /* What the files of one kernel of tiles share. schedule_kernel.c decides whether a region can be one, schedule_pass.c
- * in how many passes and as which sums, schedule_tile.c what lives in tiles, schedule_write.c writes the statements,
- * schedule_note.c says what was decided. */
+ * in how many passes and as which sums, schedule_carry.c which scans go along, schedule_tile.c what lives in tiles,
+ * schedule_write.c writes the statements, schedule_note.c says what was decided. */
 #ifndef ATTNC_SCHEDULE_KERNEL_H
 #define ATTNC_SCHEDULE_KERNEL_H
 
 #include "schedule_internal.h"
 
-enum { MOST_ROOTS = 60, MOST_PARTS = 8, TILE_ELEMENTS = 1 << 15 };
+enum { MOST_ROOTS = 60, MOST_PARTS = 8, MOST_CARRIED = 8, TILE_ELEMENTS = 1 << 15 };
 
 /* A summand taken apart: rest · exp(exponent + running) · final where mask. NODE_NONE: 1, 0, 0, 1, everywhere. */
 typedef struct term {
@@ -57,6 +57,17 @@ typedef struct running {
     bool moved; /* in the tile being written */
 } running;
 
+/* A scan along the stream. */
+typedef struct carried {
+    node scan, start;  /* start: the state before the first step, without `total` */
+    node held;         /* the state between two steps */
+    node value, after; /* the scan's value at a position, and the state after it, from held */
+    node guard;        /* outside of it a step changes nothing; NODE_NONE: it may anywhere */
+    node total;        /* what all steps add: the state at first, where the scan runs against the kernel */
+    unsigned number;   /* root of that, from 1; 0: none */
+    uint32_t buffer;   /* of the state */
+} carried;
+
 typedef struct kernel {
     scheduler *c;
     const region *r;
@@ -67,8 +78,11 @@ typedef struct kernel {
     unsigned root_count, passes;
     running running[MOST_ROOTS];
     unsigned running_count;
-    size_t room;     /* nodes that the arrays below are for */
-    uint64_t *needs; /* node: roots that it depends on */
+    carried carried[MOST_CARRIED];
+    unsigned carried_count, totals; /* the first roots are totals */
+    bool reverse;                   /* the stream is walked from its end */
+    size_t room;                    /* nodes that the arrays below are for */
+    uint64_t *needs;                /* node: roots that it depends on */
     uint8_t *known;
     uint64_t now;      /* roots of the pass that is looked at */
     uint32_t *tile_of; /* node: its tile */
@@ -116,6 +130,13 @@ node kernel_usable(graph *g, node held);
 bool kernel_is_part(const graph *g, node n, node domain);
 /* Fills pass, parts and running values of the roots. */
 void kernel_choose_passes(kernel *k);
+
+/* schedule_carry.c: which scans walk with the kernel; false where one cannot. Before a pass, what they start with; in a
+ * tile, the steps, whose values go to target. */
+bool kernel_find_scans(kernel *k);
+const carried *kernel_carried(const kernel *k, node n); /* NULL: n is none of them */
+void kernel_start_scans(kernel *k, unsigned pass);
+void kernel_emit_scan(kernel *k, const carried *s, uint32_t target);
 
 /* schedule_kernel.c: n is kept in tiles from now on. */
 void kernel_note_wide(kernel *k, node n);

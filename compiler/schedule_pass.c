@@ -47,12 +47,14 @@ uint64_t kernel_needs_of(kernel *k, node n) {
     for (unsigned i = 0; i < k->root_count; i++)
         if (k->root[i].reduce == n && !k->root[i].added)
             all = (uint64_t)1 << i;
+    const carried *scan = kernel_carried(k, n);
+    uint64_t total      = scan && scan->number ? (uint64_t)1 << (scan->number - 1) : 0;
     if (!all && !kernel_is_complete(c, k->r, n)) {
         node_view v = view(k, n);
         for (unsigned i = 0; i < v.child_count; i++)
             all |= kernel_needs_of(k, v.child[i]);
     }
-    return k->needs[n] = all;
+    return k->needs[n] = all | total;
 }
 
 uint64_t kernel_needs_below(kernel *k, node n) {

@@ -228,7 +228,7 @@ static void print_for(printer *p, const statement *s, int indent) {
 
 static void print_block(printer *p, const statement *s, int indent) {
     index_set before = p->ranged;
-    fprintf(p->file, "block %s", name_of(p, s->index));
+    fprintf(p->file, "block %s%s", s->reverse ? "reversed " : "", name_of(p, s->index));
     print_blocks(p, s->index, s->block, s->lo, s->hi, s->once);
     fprintf(p->file, "%s\n", s->parallel ? "  # independent" : "");
     p->ranged |= (index_set)1 << s->index;

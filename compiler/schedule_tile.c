@@ -77,8 +77,9 @@ static void emit_tile(kernel *k, node n) {
     kernel_tile_place(k, n);
     if (k->emitted[n])
         return;
-    k->emitted[n] = 1;
-    kernel_emit_children(k, n);
+    k->emitted[n]       = 1;
+    const carried *scan = kernel_carried(k, n);
+    kernel_emit_children(k, scan && scan->number ? scan->after : scan ? scan->value : n);
     bool growing = c->growing;
     c->growing   = false;
     c->tiles     = true;
@@ -91,7 +92,10 @@ static void emit_tile(kernel *k, node n) {
             axis_order order = schedule_layout(c, n, v.free);
             target           = schedule_add_buffer(c, PLACE_TILE, 0, schedule_element(v.type), &order);
         }
-        schedule_emit_into(c, n, target);
+        if (scan)
+            kernel_emit_scan(k, scan, target);
+        else
+            schedule_emit_into(c, n, target);
     }
     kernel_tile_place(k, n);
     k->tile_of[n] = c->s->buffer_of[n];
@@ -151,7 +155,7 @@ static uint32_t cost_of(counting *q, node n) {
         if (m < q->room)
             cost += cost_of(q, m);
     }
-    if (in_tiles(k, n)) {
+    if (in_tiles(k, n) && !c->inside[n]) {
         bool sum = v.op == NODE_REDUCE;
         if (sum || (q->uses[n] > 1 && cost * (q->uses[n] - 1u) > STORE_COST && v.op != NODE_INDEX)) {
             k->changed |= !c->stored[n];

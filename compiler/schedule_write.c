@@ -275,6 +275,11 @@ static void make_places(kernel *k) {
             kernel_hold(k, leaf[j], *to[j]);
         }
     }
+    for (unsigned i = 0; i < k->carried_count; i++) {
+        carried *s = &k->carried[i];
+        s->buffer  = kernel_add_place(k, PLACE_TILE, view(k, s->held).type, view(k, s->held).free & ~k->grid);
+        kernel_hold(k, s->held, s->buffer);
+    }
 }
 
 static void emit_starts(kernel *k, bool by_row) {
@@ -292,15 +297,26 @@ static void emit_starts(kernel *k, bool by_row) {
         schedule_emit_value(c, nothing, k->running[i].held_buffer);
 }
 
+/* Where a tile matters: the domains of the reductions of the pass, and those of scans, which may step anywhere. */
+static unsigned domains_of(const kernel *k, unsigned pass, node domain[MOST_ROOTS + MOST_CARRIED]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < k->root_count; i++)
+        if (k->root[i].pass == pass)
+            domain[count++] = k->root[i].domain;
+    for (unsigned i = 0; i < k->carried_count; i++)
+        domain[count++] = k->carried[i].guard;
+    return count;
+}
+
 /* Where the stream has anything for the rows of a block, in any reduction of the pass. */
 static void stream_bounds(kernel *k, unsigned pass, node *lo, node *hi) {
     graph *g   = k->c->g;
     bool first = true;
     *lo = *hi = NODE_NONE;
-    for (unsigned i = 0; i < k->root_count; i++) {
-        if (k->root[i].pass != pass)
-            continue;
-        node low = NODE_NONE, high = NODE_NONE, domain = k->root[i].domain;
+    node list[MOST_ROOTS + MOST_CARRIED];
+    unsigned count = domains_of(k, pass, list);
+    for (unsigned i = 0; i < count; i++) {
+        node low = NODE_NONE, high = NODE_NONE, domain = list[i];
         if (!schedule_is_true(g, domain))
             domain_bounds(g, domain, view(k, domain).free & ~k->grid & ~bit(k->stream), k->stream, &low, &high);
         *lo   = first ? low : *lo && low ? graph_pointwise(g, NODE_MINIMUM, *lo, low, NODE_NONE) : NODE_NONE;
@@ -315,9 +331,11 @@ static void tile_conditions(kernel *k, unsigned pass, node *empty, node *full) {
     node last = NODE_NONE;
     *empty    = graph_bool(g, true);
     *full     = graph_bool(g, true);
-    for (unsigned i = 0; i < k->root_count; i++) {
-        node domain = k->root[i].domain, e = NODE_NONE, f = NODE_NONE;
-        if (k->root[i].pass != pass || domain == last)
+    node list[MOST_ROOTS + MOST_CARRIED];
+    unsigned count = domains_of(k, pass, list);
+    for (unsigned i = 0; i < count; i++) {
+        node domain = list[i], e = NODE_NONE, f = NODE_NONE;
+        if (i && domain == last)
             continue;
         last = domain;
         if (schedule_is_true(g, domain))
@@ -389,7 +407,9 @@ static void emit_stream(kernel *k, unsigned pass) {
     emit_extremes(k, hi, false);
     emit_extremes(k, empty, false);
     emit_extremes(k, full, false);
+    kernel_start_scans(k, pass);
     statement *walk                   = block_over(k, k->stream, lo, hi);
+    walk->reverse                     = k->reverse;
     c->ranged.index[c->ranged.rank++] = k->stream;
     statement **body                  = &walk->body;
     writing extremes                  = begin_list(k, body);

@@ -75,9 +75,8 @@ struct statement {
     statement_kind kind;
     statement *next; /* the statement after this one, in the same loop */
     index_id index;  /* FOR, BLOCK, TOPK, SOLVE: the row */
-    bool reverse;    /* FOR, SOLVE */
-    /* FOR */
-    bool parallel; /* iterations write different elements; of BLOCK too */
+    bool reverse;    /* FOR, BLOCK, SOLVE: from the last to the first */
+    bool parallel;   /* iterations write different elements; of BLOCK too */
     /* BLOCK: blocks of `block` values from lo up to hi (INT nodes; NODE_NONE: of all values); the last may be shorter.
      * once: one block from lo to hi, which may be empty. */
     int64_t block;

@@ -452,7 +452,7 @@ typedef struct blocks {
     index_id index;
     int64_t block;
     node lo, hi;
-    bool once, items;
+    bool once, items, reverse;
 } blocks;
 
 typedef struct span {
@@ -483,7 +483,9 @@ static void run_blocks(machine *m, const blocks *b, void (*body)(machine *, cons
         fail(m, "blocks of %lld values", (long long)b->block);
     bool first   = true;
     int64_t item = m->item;
-    for (int64_t at = all.begin; !m->failed && (b->once ? first : at < all.end); at += b->block, first = false) {
+    int64_t last = b->block > 0 ? (all.end - all.begin - 1) / b->block * b->block : 0;
+    for (int64_t k = all.begin; !m->failed && (b->once ? first : k < all.end); k += b->block, first = false) {
+        int64_t at = b->reverse ? all.begin + last - (k - all.begin) : k;
         if (b->items) {
             empty_tiles(m);
             m->item = m->items++;
@@ -710,7 +712,7 @@ static void run_statement(machine *m, const statement *s, unsigned items) {
     bool is_leaf = s->kind != STATEMENT_FOR && s->kind != STATEMENT_BLOCK && s->kind != STATEMENT_IF;
     bool own     = is_leaf && s->kind != STATEMENT_PRODUCT && s->value && m->s->buffer_of[s->value] == s->target;
     m->computing = own ? s->value : NODE_NONE;
-    blocks b     = {s->index, s->block, s->lo, s->hi, s->once, items == 1};
+    blocks b     = {s->index, s->block, s->lo, s->hi, s->once, items == 1, s->reverse};
     switch (s->kind) {
     case STATEMENT_FOR:
         run_for(m, s, items);
@@ -796,7 +798,7 @@ static uint32_t run_step(machine *m, uint32_t number) {
         run_batch(m, t, 0);
     } else {
         m->doing = "the blocks";
-        run_blocks(m, &(blocks){t->index, t->block, t->lo, t->hi, t->once, false}, run_inside, t);
+        run_blocks(m, &(blocks){t->index, t->block, t->lo, t->hi, t->once, false, false}, run_inside, t);
     }
     schedule_leave(m->s, number);
     return number + 1 + (t->kind == STEP_BLOCKS ? t->inside : 0);
