@@ -1,13 +1,14 @@
 /* Times a mechanism by itself, forward and backward, and how long it takes to compile:
  *
- *     mechanism_time [--length=T] [--batch=B] [--runs=N] SPEC[:VARIANT]...
+ *     mechanism_time [--length=T] [--batch=B] [--chunk=N] [--runs=N] SPEC[:VARIANT]...
  *
- * T is 1024, B 4 where nothing is said; other sizes are the spec's own. Prints the CPU, the rate of `dnnl_sgemm` on
- * 2048 x 2048 x 2048, and a line per mechanism, in ms: processor time to schedule and compile; a run by the clock,
- * median and least of N (15) after two; processor time of all threads within the library and outside it, each the least
- * of N; then how many products of matrices the library is asked for, their GFLOPs, and their rate over the whole run.
- * Processor time counts less what else runs on the machine. `__wrap_dnnl_sgemm`, which the linker puts in the library's
- * place, counts and times calls. Waiting threads use no processor where OMP_WAIT_POLICY is passive, and only then. */
+ * T is 1024, B 4 where nothing is said, recurrences go in chunks of N (0: chosen by cost); other sizes are the spec's
+ * own. Prints the CPU, the rate of `dnnl_sgemm` on 2048 x 2048 x 2048, and a line per mechanism, in ms: processor time
+ * to schedule and compile; a run by the clock, median and least of N (15) after two; processor time of all threads
+ * within the library and outside it, each the least of N; then how many products of matrices the library is asked for,
+ * their GFLOPs, and their rate over the whole run. Processor time counts less what else runs on the machine.
+ * `__wrap_dnnl_sgemm`, which the linker puts in the library's place, counts and times calls. Waiting threads use no
+ * processor where OMP_WAIT_POLICY is passive, and only then. */
 #include "compile.h"
 #include "enough.h"
 #include "fused/mechanism.h"
@@ -57,7 +58,7 @@ dnnl_status_t __wrap_dnnl_sgemm(char ta, char tb, dnnl_dim_t m, dnnl_dim_t n, dn
 /* A mechanism. */
 
 typedef struct wishes {
-    int64_t length, batch;
+    int64_t length, batch, chunk;
     int runs;
 } wishes;
 
@@ -74,7 +75,7 @@ static graph *graph_of(const spec *s, const char *variant, const wishes *w) {
     elaboration how      = {.variant = variant};
     wished_sizes batches = {1, {{"B", (double)w->batch}}}, sizes;
     wish_for(&sizes, s, &how, w->length, &batches);
-    graph *g = mechanism_graph(s, &how, &sizes);
+    graph *g = mechanism_graph_with(s, &how, &sizes, &(recurrence_options){.chunk = w->chunk});
     if (!g)
         fail("cannot elaborate or differentiate", spec_path(s));
     return g;
@@ -188,10 +189,10 @@ int main(int count, char **argument) {
     int at       = 1;
     while (at < count &&
            (take_number(argument[at], "--length=", &w.length) || take_number(argument[at], "--batch=", &w.batch) ||
-            take_number(argument[at], "--runs=", &runs)))
+            take_number(argument[at], "--chunk=", &w.chunk) || take_number(argument[at], "--runs=", &runs)))
         at++;
     if (at >= count || argument[at][0] == '-') {
-        fprintf(stderr, "usage: mechanism_time [--length=T] [--batch=B] [--runs=N] SPEC[:VARIANT]...\n");
+        fprintf(stderr, "usage: mechanism_time [--length=T] [--batch=B] [--chunk=N] [--runs=N] SPEC[:VARIANT]...\n");
         return 2;
     }
     w.runs = (int)(runs < MOST_RUNS ? runs : MOST_RUNS);

@@ -39,11 +39,12 @@ static inline void wish_for(wished_sizes *w, const spec *s, const elaboration *h
 
 /* Forward and backward, simplified. NULL where the mechanism does not elaborate with these sizes, or has no real output
  * to differentiate. */
-static inline graph *mechanism_graph(const spec *s, const elaboration *how, const wished_sizes *sizes) {
+static inline graph *mechanism_graph_with(const spec *s, const elaboration *how, const wished_sizes *sizes,
+                                          const recurrence_options *recurrences) {
     graph *g = sizes_elaborate(s, how, sizes->set, sizes->count);
     if (!g)
         return NULL;
-    recurrence_by_chunks(g, NULL);
+    recurrence_by_chunks(g, recurrences);
     if (!gradcheck_add_backward(g)) {
         graph_free(g);
         return NULL;
@@ -51,6 +52,10 @@ static inline graph *mechanism_graph(const spec *s, const elaboration *how, cons
     derive_forget_stops(g);
     simplify_outputs(g, NULL);
     return g;
+}
+
+static inline graph *mechanism_graph(const spec *s, const elaboration *how, const wished_sizes *sizes) {
+    return mechanism_graph_with(s, how, sizes, NULL);
 }
 
 /* Bytes of the tensors that a run is given and of those it returns. */
