@@ -1,14 +1,16 @@
-/* A recurrence S(t) = a(t) S(t-1) + u(t) p(t) + b(t), p(t) = sum of w(t) S(t-1), in chunks of C positions. Within a
- * chunk that begins with the state Z, with D(j,r) the product of a over the positions after r up to j (1 where r = j):
+/* A recurrence S(t) = a(t) S(t-1) + k(t) x(t), where x(t) = v(t) + s(t) p(t) and p(t) = sum of w(t) S(t-1), in chunks
+ * of C positions; k has the indices that the sum is over, and there may be several such k x. Within a chunk that begins
+ * with the state Z, with D(j,r) the product of a over the positions after r up to j (1 where r = j):
  *
- *     S(j) = D(j) Z + sum[r <= j](D(j,r) (u(r) p(r) + b(r)))          D(j): the product of a up to j
- *     p(j) = D(j-1) w(j) Z + sum[r < j](D(j-1,r) w(j) b(r)) + sum[r < j](D(j-1,r) w(j) u(r) p(r))
+ *     S(j) = D(j) Z + sum[r <= j](D(j,r) k(r) x(r))          D(j): the product of a up to j
+ *     p(j) = D(j-1) w(j) Z + sum[r < j](D(j-1,r) w(j) k(r) x(r))
  *
- * where w(j) Z and the like are the sums that the spec takes. The last line is a unit triangular system for p; its
- * matrix and all but the first term of its right side do not depend on Z. What is read of the state,
- * sum of q(t) S(t), follows from the first line in the same way, and the first line at the end of the chunk gives the
- * next Z: a scan over chunks instead of positions. Decays are multiplied from r on, step by step, so no ratio is above
- * 1 if no decay is, and a decay of 0 is nothing special. */
+ * where w(j) Z and w(j) k(r) are the sums that the spec takes. So x(j) = v(j) + s(j) p(j) is a unit triangular system
+ * for x; its matrix and all but one term of its right side do not depend on Z. What is read of the state, sum of q(t)
+ * S(t), follows from the first line in the same way, and the first line at the end of the chunk gives the next Z: a
+ * scan over chunks instead of positions. Decays are multiplied from r on, step by step, so no ratio is above 1 if no
+ * decay is, and a decay of 0 is nothing special. Several states that move each other are a vector; then a and D are
+ * matrices. */
 #include "enough.h"
 #include "reasons.h"
 #include "recurrence_internal.h"
@@ -20,6 +22,7 @@ enum {
     MOST_FACTORS     = 16,
     MOST_DECAYS      = 4,
     MOST_CORRECTIONS = 4,
+    MOST_VECTORS     = 8,
     LEAST_CHUNK      = 16,
     MOST_CHUNK       = 128,
     MATRIX_RATE      = 8,
@@ -54,6 +57,14 @@ typedef struct correction {
     node update[MOST_STATES];
 } correction;
 
+/* k x, added to a state: k has what the sums are over. x is known where no correction is in it. */
+typedef struct vector {
+    unsigned state;
+    node along, value;            /* k, v; of v NODE_NONE: 0 */
+    node times[MOST_CORRECTIONS]; /* s; NODE_NONE: 0 */
+    bool unknown;
+} vector;
+
 /* One recurrence. */
 typedef struct recurrence {
     graph *g;
@@ -67,6 +78,8 @@ typedef struct recurrence {
     unsigned corrections, additions;
     correction correction[MOST_CORRECTIONS];
     addition addition[MOST_TERMS];
+    unsigned vectors, unknowns;
+    vector vector[MOST_VECTORS]; /* the unknown ones first */
     /* what reads it elsewhere */
     size_t reader_count, reader_room;
     node *reader;
@@ -75,9 +88,9 @@ typedef struct recurrence {
     /* in chunks */
     int64_t chunk, chunks;
     index_id c, j, r;
-    index_id row, column;    /* of the triangular system: j and r, where there is one p */
+    index_id row, column;    /* of the triangular system: j and r, where there is one unknown x */
     node begin[MOST_STATES]; /* Z */
-    node solved;             /* all p */
+    node solved;             /* all unknown x */
 } recurrence;
 
 /* What is multiplied. */
@@ -348,6 +361,106 @@ static bool find_readers(recurrence *x) {
     return !x->stuck && x->reader_count > 0;
 }
 
+/* k and x */
+
+/* Takes off n what has none of the indices, into *rest. */
+static node peel(graph *g, node n, index_set indices, node *rest) {
+    for (;;) {
+        node_view v = graph_view(g, n);
+        node_view w = v.op == NODE_GATHER ? graph_view(g, v.child[0]) : v;
+        if (w.op != NODE_MUL && w.op != NODE_NEG)
+            return n;
+        node part[2] = {w.child[0], w.op == NODE_MUL ? w.child[1] : graph_float(g, -1)};
+        if (v.op == NODE_GATHER) {
+            index_id from[GRAPH_INDICES];
+            node to[GRAPH_INDICES];
+            unsigned count = v.child_count - 1;
+            memcpy(from, v.substituted, count);
+            memcpy(to, v.child + 1, count * sizeof *to);
+            for (unsigned i = 0; i < 2; i++)
+                part[i] = graph_gather(g, part[i], count, from, to);
+        }
+        bool has[2] = {(graph_view(g, part[0]).free & indices) != 0, (graph_view(g, part[1]).free & indices) != 0};
+        if (has[0] == has[1])
+            return n;
+        *rest = graph_mul(g, *rest, part[has[0]]);
+        n     = part[has[1]];
+    }
+}
+
+/* n = along * the result, where all that has one of the indices is in along. */
+static node split_along(graph *g, node n, index_set indices, node *along) {
+    factors f = {0};
+    node rest = graph_float(g, 1);
+    *along    = rest;
+    take_factors(g, n, &f);
+    for (unsigned i = 0; i < f.count; i++) {
+        if (graph_view(g, f.item[i]).free & indices)
+            *along = graph_mul(g, *along, peel(g, f.item[i], indices, &rest));
+        else
+            rest = graph_mul(g, rest, f.item[i]);
+    }
+    return rest;
+}
+
+static vector *vector_along(recurrence *x, unsigned state, node along) {
+    for (unsigned i = 0; i < x->vectors; i++)
+        if (x->vector[i].state == state && x->vector[i].along == along)
+            return &x->vector[i];
+    if (x->vectors == MOST_VECTORS)
+        return NULL;
+    x->vector[x->vectors] = (vector){.state = state, .along = along};
+    return &x->vector[x->vectors++];
+}
+
+static void add_to(graph *g, node *sum, node more) {
+    *sum = *sum ? graph_add(g, *sum, more) : more;
+}
+
+/* The indices that k is to have: those that corrections sum over, or readers, where there are none. */
+static index_set summed_indices(recurrence *x) {
+    index_set summed = 0;
+    for (unsigned i = 0; i < x->corrections; i++)
+        summed |= contracted(&x->inside, &x->correction[i].read);
+    for (size_t k = 0; k < x->reader_count && !x->corrections; k++) {
+        linear_form form = {0};
+        reads_well(x, x->reader[k], &form);
+        for (unsigned i = 0; i < form.count; i++)
+            if (form.term[i].kind == TERM_READ)
+                summed |= contracted(&x->outside, &form.term[i].read);
+    }
+    return summed;
+}
+
+/* False where there are too many. */
+static bool find_vectors(recurrence *x) {
+    graph *g         = x->g;
+    index_set summed = summed_indices(x);
+    node along;
+    for (unsigned i = 0; i < x->corrections; i++)
+        for (unsigned k = 0; k < x->states; k++) {
+            if (!x->correction[i].update[k])
+                continue;
+            node rest = split_along(g, x->correction[i].update[k], summed, &along);
+            vector *v = vector_along(x, k, along);
+            if (!v)
+                return false;
+            add_to(g, &v->times[i], rest);
+            v->unknown = true;
+        }
+    x->unknowns = x->vectors;
+    for (unsigned i = 0; i < x->additions; i++) {
+        if (is_zero(g, x->addition[i].value))
+            continue;
+        node rest = split_along(g, x->addition[i].value, summed, &along);
+        vector *v = vector_along(x, x->addition[i].state, along);
+        if (!v)
+            return false;
+        add_to(g, &v->value, rest);
+    }
+    return true;
+}
+
 /* Is it worth it? Operations for one position, with those in products of matrices at a fraction. */
 
 static double space(const recurrence *x, index_set set) {
@@ -377,31 +490,28 @@ static index_set decay_indices(const recurrence *x) {
     return set & ~bit(x->time);
 }
 
-/* Of the sum of `read` with what `added` adds at each earlier position of the chunk. */
-static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, node added, double chunk) {
-    factors f        = {0};
-    index_set summed = contracted(s, read), decays = decay_indices(x);
-    index_set pair = graph_view(x->g, read->weight).free & ~read->vars, all = pair;
-    take_factors(x->g, added, &f);
-    for (unsigned k = 0; k < f.count; k++) {
-        index_set has = graph_view(x->g, f.item[k]).free;
-        all |= has & ~summed;
-        if (has & summed)
-            pair |= has & ~summed;
-    }
+/* The indices of x, besides time. */
+static index_set value_indices(const recurrence *x, const vector *v) {
+    index_set set = v->value ? graph_view(x->g, v->value).free : 0;
+    for (unsigned i = 0; i < x->corrections; i++)
+        if (v->times[i])
+            set |= graph_view(x->g, v->times[i]).free | read_indices(&x->inside, &x->correction[i].read);
+    return set & ~bit(x->time);
+}
+
+/* Of the sum of `read` with what the vector adds at each earlier position of the chunk. */
+static double pair_cost(recurrence *x, const linear_state *s, const state_read *read, const vector *v, double chunk) {
+    index_set summed = contracted(s, read), decays = decay_indices(x), value = value_indices(x, v);
+    index_set pair = (graph_view(x->g, read->weight).free & ~read->vars) | (graph_view(x->g, v->along).free & ~summed);
     return 2 * chunk * space(x, pair) * space(x, summed) / (decays & summed ? 1 : MATRIX_RATE) +
-           2 * chunk * space(x, all) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE) +
+           2 * chunk * space(x, pair | value) / (decays & ~summed & ~pair ? 1 : MATRIX_RATE) +
            2 * PRODUCT_COST * space(x, pair) / chunk;
 }
 
 static double read_cost(recurrence *x, const linear_state *s, const state_read *read, double chunk) {
     double cost = 2 * space(x, x->outside.indices) / MATRIX_RATE;
-    for (unsigned i = 0; i < x->additions; i++)
-        cost += pair_cost(x, s, read, x->addition[i].value, chunk);
-    for (unsigned i = 0; i < x->corrections; i++)
-        for (unsigned k = 0; k < x->states; k++)
-            if (x->correction[i].update[k])
-                cost += pair_cost(x, s, read, x->correction[i].update[k], chunk);
+    for (unsigned i = 0; i < x->vectors; i++)
+        cost += pair_cost(x, s, read, &x->vector[i], chunk);
     return cost;
 }
 
@@ -416,7 +526,7 @@ static double chunk_cost(recurrence *x, double chunk) {
     }
     for (unsigned k = 0; k < x->corrections; k++)
         cost += read_cost(x, &x->inside, &x->correction[k].read, chunk) + 4 * state / MATRIX_RATE;
-    return cost + 2 * state * x->additions / MATRIX_RATE + 4 * state * transfers(x) / chunk;
+    return cost + 2 * state * x->vectors / MATRIX_RATE + 4 * state * transfers(x) / chunk;
 }
 
 /* How many positions; 0: it stays as it is. */
@@ -590,71 +700,50 @@ static node read_of_begin(recurrence *x, const state_read *read, const node *beg
     return sum;
 }
 
-/* What multiplies, in a read at j, what was added to state l at r: `added` there, times the decay since. */
-static node read_of_added(recurrence *x, const state_read *read, unsigned l, node added) {
-    const transfer *t = &x->transfer[read->state][l];
+/* In a read at j: what is summed over r, of a vector that was added at r, times `value` there; NODE_NONE: 1. */
+static node read_of_vector(recurrence *x, const state_read *read, const vector *v, node value) {
+    graph *g          = x->g;
+    const transfer *t = &x->transfer[read->state][v->state];
     factors f = {0}, more = {0};
-    if (t->none || is_zero(x->g, added))
-        return graph_float(x->g, 0);
+    if (t->none)
+        return graph_float(g, 0);
     take_weight(x, read, &f);
     for (unsigned k = 0; k < t->count; k++)
-        add_factor(x->g, &f, placed(x, read->before ? t->decay[k].since_before : t->decay[k].since, x->j, &read->at));
-    take_factors(x->g, placed(x, added, x->r, &read->at), &more);
+        add_factor(g, &f, placed(x, read->before ? t->decay[k].since_before : t->decay[k].since, x->j, &read->at));
+    take_factors(g, placed(x, v->along, x->r, &read->at), &more);
     for (unsigned i = 0; i < more.count; i++)
-        add_factor(x->g, &f, more.item[i]);
+        add_factor(g, &f, more.item[i]);
+    if (value)
+        add_factor(g, &f, placed(x, value, x->r, &read->at));
     return read_sum(x, read, &f);
 }
 
-/* The same for a correction, which adds to several states. */
-static node read_of_update(recurrence *x, const state_read *read, const correction *p) {
-    node sum = graph_float(x->g, 0);
-    for (unsigned l = 0; l < x->states; l++)
-        if (p->update[l])
-            sum = graph_add(x->g, sum, read_of_added(x, read, l, p->update[l]));
-    return sum;
-}
-
-static node earlier(recurrence *x, const state_read *read, node body) {
-    return graph_reduce(x->g, REDUCE_SUM, bit(x->r), less(x->g, x->r, x->j, !read->before), body);
-}
-
-/* The part of a read that comes from b. */
-static node read_of_additions(recurrence *x, const state_read *read) {
-    node sum = graph_float(x->g, 0);
-    for (unsigned i = 0; i < x->additions; i++) {
-        node added = read_of_added(x, read, x->addition[i].state, x->addition[i].value);
-        if (!is_zero(x->g, added))
-            sum = graph_add(x->g, sum, earlier(x, read, added));
+/* The part of a read that comes from vectors whose x, at r, is value[]. */
+static node read_of_vectors(recurrence *x, const state_read *read, unsigned first, unsigned end, const node *value) {
+    graph *g = x->g;
+    node sum = graph_float(g, 0), before = less(g, x->r, x->j, !read->before);
+    for (unsigned i = first; i < end; i++) {
+        node body = read_of_vector(x, read, &x->vector[i], value[i]);
+        if (!is_zero(g, body))
+            sum = graph_add(g, sum, graph_reduce(g, REDUCE_SUM, bit(x->r), before, body));
     }
     return sum;
-}
-
-/* What is added to state l at r, times what has come of it in state k at the chunk's end. */
-static node decayed_to_end(recurrence *x, unsigned k, unsigned l, node added) {
-    graph *g          = x->g;
-    const transfer *t = &x->transfer[k][l];
-    factors f         = {0};
-    if (t->none || !added)
-        return graph_float(g, 0);
-    take_factors(g, placed(x, added, x->r, NULL), &f);
-    for (unsigned i = 0; i < t->count; i++)
-        add_factor(g, &f, t->decay[i].to_end);
-    return multiplied(g, graph_float(g, 1), &f, 0, false);
 }
 
 /* Number k of several at a position, of all that are at all positions, in this order. */
 static node member_of(recurrence *x, node all, unsigned k, index_id place) {
     graph *g = x->g;
-    return at_index(g, all, x->row, whole(g, graph_index_value(g, place), x->corrections, graph_int(g, k)));
+    return at_index(g, all, x->row, whole(g, graph_index_value(g, place), x->unknowns, graph_int(g, k)));
 }
 
-/* The same the other way round: at `of`, part[k], which is at j, for the position and the k that `of` stands for. */
+/* The same the other way round: at `of`, part[k], which is at `place`, for the position and the k that `of` stands for.
+ */
 static node one_of(recurrence *x, const node *part, index_id of, index_id place) {
     graph *g = x->g;
-    node at = graph_index_value(g, of), size = graph_int(g, x->corrections);
+    node at = graph_index_value(g, of), size = graph_int(g, x->unknowns);
     node position_ = graph_div(g, at, size), which = graph_pointwise(g, NODE_MOD, at, size, NODE_NONE);
     node n = NODE_NONE;
-    for (unsigned k = 0; k < x->corrections; k++) {
+    for (unsigned k = 0; k < x->unknowns; k++) {
         node here = at_index(g, part[k], place, position_);
         node is   = graph_pointwise(g, NODE_EQUAL, which, graph_int(g, k), NODE_NONE);
         n         = n ? graph_select(g, is, here, n) : here;
@@ -662,33 +751,65 @@ static node one_of(recurrence *x, const node *part, index_id of, index_id place)
     return n;
 }
 
-/* All p, given the states at the chunk's beginning: those of one position next to each other. None depends on another
- * of its position. */
-static node solve_corrections(recurrence *x, const node *begin) {
+/* All unknown x, given the states at the chunk's beginning and the known x: those of one position next to each other.
+ * None depends on another of its position. */
+static node solve_unknowns(recurrence *x, const node *begin, const node *known) {
     graph *g = x->g;
-    node right[MOST_CORRECTIONS], row[MOST_CORRECTIONS], column[MOST_CORRECTIONS];
-    for (unsigned k = 0; k < x->corrections; k++) {
-        const state_read *p = &x->correction[k].read;
-        right[k]            = graph_add(g, read_of_begin(x, p, begin), read_of_additions(x, p));
-        for (unsigned m = 0; m < x->corrections; m++)
-            column[m] = read_of_update(x, p, &x->correction[m]);
+    node right[MOST_VECTORS], row[MOST_VECTORS], p[MOST_CORRECTIONS];
+    for (unsigned i = 0; i < x->corrections; i++) {
+        const state_read *read = &x->correction[i].read;
+        p[i] = graph_add(g, read_of_begin(x, read, begin), read_of_vectors(x, read, x->unknowns, x->vectors, known));
+    }
+    for (unsigned k = 0; k < x->unknowns; k++) {
+        const vector *v = &x->vector[k];
+        node column[MOST_VECTORS];
+        right[k] = v->value ? placed(x, v->value, x->j, NULL) : graph_float(g, 0);
+        for (unsigned m = 0; m < x->unknowns; m++)
+            column[m] = graph_float(g, 0);
+        for (unsigned i = 0; i < x->corrections; i++) {
+            node times = v->times[i] ? placed(x, v->times[i], x->j, NULL) : NODE_NONE;
+            if (!times)
+                continue;
+            right[k] = graph_add(g, right[k], graph_mul(g, times, p[i]));
+            for (unsigned m = 0; m < x->unknowns; m++)
+                column[m] =
+                    graph_add(g, column[m],
+                              graph_mul(g, times, read_of_vector(x, &x->correction[i].read, &x->vector[m], NODE_NONE)));
+        }
         row[k] = one_of(x, column, x->column, x->r);
     }
-    if (x->corrections == 1)
+    if (x->unknowns == 1)
         return graph_solve(g, x->row, x->column, false, row[0], right[0]);
-    node size   = graph_int(g, x->corrections);
+    node size   = graph_int(g, x->unknowns);
     node before = graph_pointwise(g, NODE_LESS, graph_div(g, graph_index_value(g, x->column), size),
                                   graph_div(g, graph_index_value(g, x->row), size), NODE_NONE);
     node matrix = graph_select(g, before, one_of(x, row, x->row, x->j), graph_float(g, 0));
     return graph_solve(g, x->row, x->column, false, matrix, one_of(x, right, x->row, x->j));
 }
 
-static node sum_over_chunk(recurrence *x, node body) {
-    return graph_reduce(x->g, REDUCE_SUM, bit(x->r), NODE_NONE, body);
+/* x of every vector at r, where the unknown ones are `solved`. */
+static void values_at(recurrence *x, node solved, node *value) {
+    for (unsigned i = 0; i < x->vectors; i++)
+        value[i] = i < x->unknowns ? solved ? member_of(x, solved, i, x->r) : NODE_NONE
+                                   : placed(x, x->vector[i].value, x->r, NULL);
 }
 
-/* State k after a chunk, from those before it and all p. */
-static node state_after(recurrence *x, unsigned k, const node *begin, node solved) {
+/* What a vector has come to in state k at the chunk's end. */
+static node vector_at_end(recurrence *x, unsigned k, const vector *v, node value) {
+    graph *g          = x->g;
+    const transfer *t = &x->transfer[k][v->state];
+    factors f         = {0};
+    if (t->none)
+        return graph_float(g, 0);
+    take_factors(g, placed(x, v->along, x->r, NULL), &f);
+    for (unsigned i = 0; i < t->count; i++)
+        add_factor(g, &f, t->decay[i].to_end);
+    add_factor(g, &f, value);
+    return graph_reduce(g, REDUCE_SUM, bit(x->r), NODE_NONE, multiplied(g, graph_float(g, 1), &f, 0, false));
+}
+
+/* State k after a chunk, from those before it and all x. */
+static node state_after(recurrence *x, unsigned k, const node *begin, const node *value) {
     graph *g  = x->g;
     node next = graph_float(g, 0);
     for (unsigned l = 0; l < x->states; l++) {
@@ -699,56 +820,44 @@ static node state_after(recurrence *x, unsigned k, const node *begin, node solve
         if (!t->none)
             next = graph_add(g, next, part);
     }
-    for (unsigned i = 0; i < x->additions; i++) {
-        node added = decayed_to_end(x, k, x->addition[i].state, x->addition[i].value);
-        if (!is_zero(g, added))
-            next = graph_add(g, next, sum_over_chunk(x, added));
-    }
-    for (unsigned i = 0; i < x->corrections; i++)
-        for (unsigned l = 0; l < x->states; l++) {
-            node update = decayed_to_end(x, k, l, x->correction[i].update[l]);
-            if (!is_zero(g, update))
-                next = graph_add(g, next, sum_over_chunk(x, graph_mul(g, update, member_of(x, solved, i, x->r))));
-        }
+    for (unsigned i = 0; i < x->vectors; i++)
+        next = graph_add(g, next, vector_at_end(x, k, &x->vector[i], value[i]));
     return next;
 }
 
-/* The scan over chunks. Its states: Z after the chunk, and all p where there are any. */
+/* The scan over chunks. Its states: Z after the chunk, and all unknown x where there are any. */
 static void make_scan(recurrence *x) {
     graph *g       = x->g;
     uint32_t label = graph_new_scan(g);
     node previous[MOST_STATES + 1], init[MOST_STATES + 1], body[MOST_STATES + 1], scan[MOST_STATES + 1];
+    node value[MOST_VECTORS];
     unsigned count = x->states;
     for (unsigned k = 0; k < x->states; k++) {
         previous[k] = graph_scan_state(g, label, k, x->c, false, x->outside.indices, TYPE_FLOAT);
         init[k]     = graph_scan_init(g, x->scan[k]);
     }
-    if (x->corrections) {
-        body[count]     = solve_corrections(x, previous);
+    values_at(x, NODE_NONE, value);
+    if (x->unknowns) {
+        body[count]     = solve_unknowns(x, previous, value);
         init[count]     = graph_float(g, 0);
         index_set axes  = graph_view(g, body[count]).free & ~bit(x->c);
         previous[count] = graph_scan_state(g, label, count, x->c, false, axes, TYPE_FLOAT);
+        values_at(x, body[count], value);
         count++;
     }
     for (unsigned k = 0; k < x->states; k++)
-        body[k] = state_after(x, k, previous, body[x->states]);
+        body[k] = state_after(x, k, previous, value);
     graph_scan_group(g, count, previous, init, body, scan);
-    x->solved = x->corrections ? scan[x->states] : NODE_NONE;
+    x->solved = x->unknowns ? scan[x->states] : NODE_NONE;
     for (unsigned k = 0; k < x->states; k++)
         x->begin[k] = graph_scan_before(g, scan[k]);
 }
 
 /* What a read is, for all positions of a chunk. */
 static node read_in_chunk(recurrence *x, const state_read *read) {
-    graph *g = x->g;
-    node sum = graph_add(g, read_of_begin(x, read, x->begin), read_of_additions(x, read));
-    for (unsigned k = 0; k < x->corrections; k++) {
-        node solved = placed(x, member_of(x, x->solved, k, x->r), x->r, &read->at);
-        node update = read_of_update(x, read, &x->correction[k]);
-        if (!is_zero(g, update))
-            sum = graph_add(g, sum, earlier(x, read, graph_mul(g, update, solved)));
-    }
-    return sum;
+    node value[MOST_VECTORS];
+    values_at(x, x->solved, value);
+    return graph_add(x->g, read_of_begin(x, read, x->begin), read_of_vectors(x, read, 0, x->vectors, value));
 }
 
 /* The same at the position t. */
@@ -792,9 +901,9 @@ static bool make_indices(recurrence *x) {
     x->c      = index_of(x, "chunk", x->chunks);
     x->j = x->row = index_of(x, "in", x->chunk);
     x->r = x->column = index_of(x, "from", x->chunk);
-    if (x->corrections > 1) {
-        x->row    = index_of(x, "row", x->chunk * x->corrections);
-        x->column = index_of(x, "column", x->chunk * x->corrections);
+    if (x->unknowns > 1) {
+        x->row    = index_of(x, "row", x->chunk * x->unknowns);
+        x->column = index_of(x, "column", x->chunk * x->unknowns);
     }
     return x->c < GRAPH_INDICES && x->j < GRAPH_INDICES && x->r < GRAPH_INDICES && x->row < GRAPH_INDICES &&
            x->column < GRAPH_INDICES;
@@ -823,7 +932,7 @@ static void rewrite_readers(recurrence *x) {
 
 static void try_scan(graph *g, uint32_t label, const recurrence_options *options) {
     recurrence x = {.g = g};
-    if (recognise(&x, label) && find_readers(&x)) {
+    if (recognise(&x, label) && find_readers(&x) && find_vectors(&x)) {
         x.chunk = choose_chunk(&x, options->chunk);
         if (x.chunk && make_indices(&x))
             rewrite_readers(&x);
