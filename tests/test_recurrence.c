@@ -1,0 +1,344 @@
+/* Linear recurrences in chunks: which are rewritten, that values and gradients stay, in double precision by the
+ * interpreter and in single precision by machine code, at lengths around chunks and with decays at the ends of their
+ * range. What is compared with is always the recurrence position by position, in double precision. */
+/* cmocka needs these before it */
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+// clang-format on
+
+#include "fused/both_ways.h"
+#include "fused/mechanism.h"
+#include "node_map.h"
+
+/* What becomes of a spec's scans over positions: how many are left, and how many there are over chunks instead. A spec
+ * is compared only where there are some. */
+typedef struct expectation {
+    const char *path;
+    unsigned left, chunked;
+} expectation;
+
+static const expectation expected[] = {
+    {"tests/recurrences/linear_attention.att", 0, 1},
+    {"tests/recurrences/constant_decay.att", 0, 1},
+    {"tests/recurrences/scalar_gate.att", 0, 1},
+    {"tests/recurrences/key_gate.att", 0, 1},
+    {"tests/recurrences/value_gate.att", 0, 1},
+    {"tests/recurrences/delta_rule.att", 0, 1},
+    {"tests/recurrences/gated_delta_rule.att", 0, 1},
+    {"tests/recurrences/channel_delta_rule.att", 0, 1},
+    {"tests/recurrences/removal_and_bonus.att", 1, 0}, /* a read of the state before the step */
+    {"tests/recurrences/two_updates.att", 1, 0},       /* two sums over the state in a step */
+    {"tests/recurrences/two_sided_decay.att", 0, 1},
+    {"tests/recurrences/documents.att", 0, 1},
+    {"tests/recurrences/momentum.att", 1, 1}, /* the velocity stays */
+    {"tests/recurrences/backwards.att", 0, 1},
+    {"tests/recurrences/learned_start.att", 0, 1},
+    {"tests/recurrences/sharing_heads.att", 0, 1},
+    {"tests/recurrences/both_sides_read.att", 1, 0}, /* a read of the state before the step */
+    {"tests/recurrences/gated_slots.att", 0, 2},
+    {"tests/recurrences/tanh_state.att", 1, 0},
+    {"tests/recurrences/full_transition.att", 1, 0},
+    {"tests/recurrences/state_output.att", 1, 0},
+    {"specs/linear.att", 0, 1},
+    {"specs/more/gla.att", 0, 1},
+    {"specs/more/retnet.att", 0, 1},
+    {"specs/more/ssd.att", 0, 1},
+    {"specs/more/katharopoulos.att", 0, 2},
+    {"specs/more/based.att", 0, 5},
+    {"specs/more/cosformer.att", 0, 4},
+};
+
+enum { SPECS_HERE = sizeof expected / sizeof *expected };
+
+static spec *read(const char *path) {
+    char whole[4096];
+    diagnostics d = {.stream = stderr};
+    snprintf(whole, sizeof whole, "%s/%s", TEST_SOURCE_DIR, path);
+    spec *s = spec_read(whole, NULL, &d);
+    assert_non_null(s);
+    return s;
+}
+
+/* Of the wishes those that name a size which the spec gives as a number; and time. */
+static void wish_any(wished_sizes *w, const spec *s, int64_t time, const binding *wishes, size_t count) {
+    declared_sizes sizes;
+    sizes_of(s, &(elaboration){0}, &sizes);
+    *w = (wished_sizes){0};
+    wish(w, "T", time);
+    for (size_t i = 0; i < count; i++) {
+        const declared_size *size = sizes_find(&sizes, wishes[i].name);
+        if (size && size->own)
+            wish(w, size->name, (int64_t)wishes[i].value);
+    }
+}
+
+static const binding small[] = {{"B", 1}, {"D", 8}, {"H", 2}, {"I", 3}, {"E", 4}, {"G", 2},
+                                {"F", 3}, {"R", 2}, {"N", 3}, {"C", 2}, {"M", 3}};
+/* of which products of matrices are made */
+static const binding large[] = {{"B", 1}, {"D", 32}, {"H", 1},  {"I", 32}, {"E", 32}, {"G", 2},
+                                {"F", 8}, {"R", 4},  {"N", 32}, {"C", 4},  {"M", 32}};
+
+typedef struct sizing {
+    int64_t time, chunk; /* chunk 0: by cost; -1: position by position */
+    bool large;
+} sizing;
+
+static void describe(char *text, size_t size, const char *path, const sizing *z) {
+    snprintf(text, size, "%s, T=%lld, chunk=%lld, %s", path, (long long)z->time, (long long)z->chunk,
+             z->large ? "large" : "small");
+}
+
+static graph *forward(const spec *s, const sizing *z) {
+    wished_sizes sizes;
+    if (z->large)
+        wish_any(&sizes, s, z->time, large, sizeof large / sizeof *large);
+    else
+        wish_any(&sizes, s, z->time, small, sizeof small / sizeof *small);
+    graph *g = sizes_elaborate(s, &(elaboration){0}, sizes.set, sizes.count);
+    assert_non_null(g);
+    recurrence_by_chunks(g, &(recurrence_options){.chunk = z->chunk > 0 ? z->chunk : 0, .never = z->chunk < 0});
+    return g;
+}
+
+/* With gradients, as it is compiled. */
+static graph *backward(graph *g) {
+    char error[256];
+    assert_true(graph_verify(g, error, sizeof error));
+    assert_true(gradcheck_add_backward(g));
+    derive_forget_stops(g);
+    simplify_outputs(g, NULL);
+    if (!graph_verify(g, error, sizeof error))
+        fail_msg("%s", error);
+    return g;
+}
+
+/* Scans that outputs need, over an index of this name. */
+
+typedef struct counting {
+    const graph *g;
+    node_map met, labels;
+    const char *name;
+    unsigned count;
+} counting;
+
+static void count_in(counting *c, node n) {
+    if (node_map_find(&c->met, n))
+        return;
+    node_map_enter(&c->met, n);
+    node_view v = graph_view(c->g, n);
+    if (v.op == NODE_SCAN && strcmp(graph_index_name(c->g, v.scan_index), c->name) == 0 &&
+        !node_map_find(&c->labels, v.scan_label)) {
+        node_map_enter(&c->labels, v.scan_label);
+        c->count++;
+    }
+    for (unsigned i = 0; i < v.child_count; i++)
+        count_in(c, v.child[i]);
+}
+
+static unsigned scans_over(const graph *g, const char *name) {
+    counting c = {.g = g, .name = name};
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        count_in(&c, graph_output(g, i)->node);
+    node_map_free(&c.met);
+    node_map_free(&c.labels);
+    return c.count;
+}
+
+static void which(void **state) {
+    (void)state;
+    bool good = true;
+    for (size_t i = 0; i < SPECS_HERE; i++) {
+        spec *s       = read(expected[i].path);
+        graph *g      = forward(s, &(sizing){.time = 65, .chunk = 16});
+        unsigned left = scans_over(g, "t"), chunked = scans_over(g, "t.chunk");
+        if (left != expected[i].left || chunked != expected[i].chunked) {
+            print_message("%s: %u scans over positions, not %u; %u over chunks, not %u\n", expected[i].path, left,
+                          expected[i].left, chunked, expected[i].chunked);
+            good = false;
+        }
+        graph_free(g);
+        spec_free(s);
+    }
+    assert_true(good);
+}
+
+/* The values of a graph's tensors. */
+typedef struct given {
+    uint32_t count;
+    double **value;
+} given;
+
+static given give(const graph *g) {
+    given v = {.count = graph_tensor_count(g)};
+    v.value = (double **)enough(calloc(v.count + 1, sizeof *v.value));
+    for (uint32_t i = 0; i < v.count; i++) {
+        const tensor *t = graph_tensor(g, i);
+        v.value[i]      = (double *)enough(malloc((size_t)t->elements * sizeof(double)));
+        for (int64_t k = 0; k < t->elements; k++)
+            v.value[i][k] = initial_value(t, 11, (uint64_t)k);
+    }
+    return v;
+}
+
+static void take_back(given *v) {
+    for (uint32_t i = 0; i < v->count; i++)
+        free(v->value[i]);
+    free(v->value);
+}
+
+/* The graph position by position, and what it gives. */
+typedef struct reference {
+    graph *g;
+    given in;
+    interpretation *run;
+} reference;
+
+static reference reference_of(const spec *s, int64_t time, bool big) {
+    reference r = {.g = backward(forward(s, &(sizing){.time = time, .chunk = -1, .large = big}))};
+    r.in        = give(r.g);
+    r.run       = interpret_new(r.g, (const double *const *)r.in.value, RUN_SEED);
+    return r;
+}
+
+static void reference_free(reference *r) {
+    interpret_free(r->run);
+    take_back(&r->in);
+    graph_free(r->g);
+}
+
+static double worst; /* difference over what is allowed */
+
+/* Either of `exact` and `single` is what output i is. */
+static bool compare(reference *r, uint32_t i, const double *exact, const float *single, double tolerance,
+                    const char *where) {
+    const output *o      = graph_output(r->g, i);
+    const double *wanted = interpret_output(r->run, i);
+    double allowed       = tolerance * fmax(1e-2, largest_of(wanted, o->elements));
+    if (o->rank == 0) { /* a sum over the elements of others, of either sign */
+        double most = 1;
+        for (uint32_t k = 0; k < graph_output_count(r->g); k++)
+            most = fmax(most, (double)graph_output(r->g, k)->elements);
+        allowed = tolerance * fmax(sqrt(most), fabs(wanted[0]));
+    }
+    for (int64_t k = 0; k < o->elements; k++) {
+        double have       = exact ? exact[k] : single[k];
+        double difference = fabs(have - wanted[k]) / allowed;
+        if (difference > worst)
+            worst = difference;
+        if (!isfinite(wanted[k]) || !(difference <= 1)) {
+            print_message("%s: %s[%lld] is %.17g, not %.17g; allowed %.1e\n", where, o->name, (long long)k, have,
+                          wanted[k], allowed);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool compare_exact(reference *r, graph *g, const char *where) {
+    assert_int_equal(graph_tensor_count(g), r->in.count);
+    assert_int_equal(graph_output_count(g), graph_output_count(r->g));
+    interpretation *run = interpret_new(g, (const double *const *)r->in.value, RUN_SEED);
+    bool same           = true;
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        same &= compare(r, i, interpret_output(run, i), NULL, 1e-9, where);
+    interpret_free(run);
+    return same;
+}
+
+/* The interpreter with all chunks, at all lengths. */
+static void meaning(void **state) {
+    const expectation *e          = (const expectation *)*state;
+    static const int64_t length[] = {1, 2, 15, 16, 17, 63, 64, 65}, chunk[] = {4, 16, 64, 0};
+    spec *s   = read(e->path);
+    bool same = true;
+    for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
+        reference r = reference_of(s, length[i], false);
+        for (size_t k = 0; k < sizeof chunk / sizeof *chunk; k++) {
+            char where[200];
+            sizing z = {.time = length[i], .chunk = chunk[k]};
+            graph *g = forward(s, &z);
+            describe(where, sizeof where, e->path, &z);
+            if (scans_over(g, "t.chunk"))
+                same &= compare_exact(&r, backward(g), where);
+            graph_free(g);
+        }
+        reference_free(&r);
+    }
+    spec_free(s);
+    assert_true(same);
+}
+
+/* Machine code with the values of r, with one thread and two. */
+static bool run_machine(reference *r, both_ways *b, double tolerance, const char *where) {
+    bool same = true;
+    size_t size;
+    assert_int_equal(graph_tensor_count(b->g), r->in.count);
+    for (uint32_t i = 0; i < r->in.count; i++)
+        memcpy(b->value[i], r->in.value[i], (size_t)graph_tensor(b->g, i)->elements * sizeof(double));
+    assert_true(both_run_machine(b, 1));
+    for (uint32_t i = 0; i < graph_output_count(b->g); i++)
+        same &= compare(r, i, NULL, (const float *)b->output[i], tolerance, where);
+    char *one = both_keep(b, &size);
+    assert_true(both_run_machine(b, 2));
+    char *two = both_keep(b, &size);
+    if (memcmp(one, two, size) != 0) {
+        print_message("%s: two threads give other bits than one\n", where);
+        same = false;
+    }
+    free(one);
+    free(two);
+    return same;
+}
+
+static bool check_machine(const spec *s, const char *path, const sizing *z) {
+    char where[200], error[256] = "";
+    describe(where, sizeof where, path, z);
+    graph *g  = forward(s, z);
+    bool same = true;
+    if (scans_over(g, "t.chunk")) {
+        both_ways *b = both_new(backward(g), error, sizeof error);
+        if (!b)
+            fail_msg("%s: %s", where, error);
+        reference r = reference_of(s, z->time, z->large);
+        same        = run_machine(&r, b, 1e-5, where);
+        reference_free(&r);
+        both_free(b);
+    }
+    graph_free(g);
+    return same;
+}
+
+static void machine(void **state) {
+    const expectation *e    = (const expectation *)*state;
+    static const sizing z[] = {
+        {1, 16, false}, {63, 16, false}, {64, 64, false}, {65, 16, false}, {1000, 0, true},
+    };
+    spec *s   = read(e->path);
+    bool same = true;
+    for (size_t i = 0; i < sizeof z / sizeof *z; i++)
+        same &= check_machine(s, e->path, &z[i]);
+    spec_free(s);
+    assert_true(same);
+}
+
+int main(void) {
+    static char name[2][SPECS_HERE][80];
+    struct CMUnitTest tests[2 * SPECS_HERE + 8];
+    size_t n   = 0;
+    tests[n++] = (struct CMUnitTest){"which_are_rewritten", which, NULL, NULL, NULL};
+    for (size_t i = 0; i < SPECS_HERE; i++) {
+        const char *base = strrchr(expected[i].path, '/') + 1;
+        int length       = (int)(strrchr(base, '.') - base);
+        snprintf(name[0][i], sizeof name[0][i], "interpreted_%.*s", length, base);
+        snprintf(name[1][i], sizeof name[1][i], "machine_%.*s", length, base);
+        if (!expected[i].chunked)
+            continue;
+        tests[n++] = (struct CMUnitTest){name[0][i], meaning, NULL, NULL, (void *)(uintptr_t)&expected[i]};
+        tests[n++] = (struct CMUnitTest){name[1][i], machine, NULL, NULL, (void *)(uintptr_t)&expected[i]};
+    }
+    return _cmocka_run_group_tests("recurrence", tests, n, NULL, NULL);
+}
