@@ -132,6 +132,10 @@ bool kernel_find_scans(kernel *k) {
     for (unsigned i = 0; i < k->root_count && good; i++)
         good = find_below(k, k->root[i].reduce, &met);
     node_map_free(&met);
+    bool summed = k->carried_count == 0;
+    for (unsigned i = 0; i < k->root_count; i++)
+        summed |= k->root[i].view.op == NODE_REDUCE && (k->root[i].view.vars & bit(k->stream));
+    good &= summed; /* else nothing but the scan is along the stream, and steps have their loops in a better order */
     for (unsigned i = 0; i < k->carried_count && good; i++)
         good = add_total(k, &k->carried[i]);
     return good;

@@ -71,6 +71,19 @@ void kernel_emit_children(kernel *k, node n) {
     node_map_free(&met);
 }
 
+/* Where scans step along the stream, all rows take a step at once: rows lie next to each other then. */
+static uint32_t place_for_steps(kernel *k, node n) {
+    node_view v      = view(k, n);
+    index_set inner  = bit(k->row) | bit(k->stream);
+    axis_order order = {0};
+    for (unsigned i = 0; i < graph_index_count(k->c->g); i++)
+        if (v.free >> i & 1 && !((inner | k->grid) >> i & 1))
+            order.index[order.rank++] = (index_id)i;
+    order.index[order.rank++] = k->stream;
+    order.index[order.rank++] = k->row;
+    return schedule_add_buffer(k->c, PLACE_TILE, 0, schedule_element(v.type), &order);
+}
+
 /* The statements that put n into its tile, and before them those of what it reads. */
 static void emit_tile(kernel *k, node n) {
     scheduler *c = k->c;
@@ -83,6 +96,8 @@ static void emit_tile(kernel *k, node n) {
     bool growing = c->growing;
     c->growing   = false;
     c->tiles     = true;
+    if (k->carried_count && !k->tile_of[n] && (view(k, n).free & bit(k->row)))
+        k->tile_of[n] = place_for_steps(k, n);
     if (c->product[n]) {
         schedule_emit_product(c, n, k->tile_of[n] ? k->tile_of[n] : NO_BUFFER);
     } else {
@@ -138,6 +153,18 @@ static void count_uses(counting *q, node n, bool root) {
         count_uses(q, view(k, n).child[i], false);
 }
 
+/* What a step of a scan reads and does not depend on the state is computed before the steps. */
+static void keep_for_step(kernel *k, node n) {
+    scheduler *c = k->c;
+    n            = schedule_strip(c->g, n);
+    if (c->inside[n] || !in_tiles(k, n) || graph_op_arity(view(k, n).op) == 0)
+        return;
+    k->changed |= !c->stored[n];
+    c->stored[n] = 1;
+    c->member[n] = k->r->component;
+    kernel_note_wide(k, n);
+}
+
 static uint32_t cost_of(counting *q, node n) {
     kernel *k    = q->k;
     scheduler *c = k->c;
@@ -154,6 +181,8 @@ static uint32_t cost_of(counting *q, node n) {
         node m = product ? c->product[n]->factor[i] : view(k, n).child[i];
         if (m < q->room)
             cost += cost_of(q, m);
+        if (c->inside[n])
+            keep_for_step(k, m);
     }
     if (in_tiles(k, n) && !c->inside[n]) {
         bool sum = v.op == NODE_REDUCE;
