@@ -88,6 +88,8 @@ LLVMValueRef emit_scratch(emitter *e, LLVMTypeRef type, int64_t count, const cha
 /* Elementary functions on float. */
 LLVMValueRef emit_math(emitter *e, node_op op, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_intrinsic(emitter *e, const char *name, LLVMValueRef *arguments, unsigned count);
+LLVMValueRef emit_sum(emitter *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef emit_difference(emitter *e, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_external(emitter *e, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
                            LLVMValueRef *arguments, unsigned count);
 

@@ -13,15 +13,33 @@ static LLVMValueRef word(emitter *e, uint32_t value) {
     return LLVMConstInt(e->i32, value, false);
 }
 
-static LLVMValueRef contract(LLVMValueRef value) {
-    if (LLVMIsAInstruction(value))
-        LLVMSetFastMathFlags(value, LLVMFastMathAllowContract);
-    return value;
-}
-
 /* a * b + c */
 static LLVMValueRef multiply_add(emitter *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
-    return contract(LLVMBuildFAdd(e->builder, contract(LLVMBuildFMul(e->builder, a, b, "")), c, ""));
+    LLVMValueRef three[3] = {a, b, c};
+    return emit_intrinsic(e, "llvm.fmuladd.f32", three, 3);
+}
+
+static bool is_product(LLVMValueRef x) {
+    return LLVMIsAInstruction(x) && LLVMGetInstructionOpcode(x) == LLVMFMul;
+}
+
+/* Which product is rounded together with the sum is said here, not left to LLVM: it may choose differently in a vector
+ * and in the rest of a loop, and where that begins depends on the number of threads. */
+LLVMValueRef emit_sum(emitter *e, LLVMValueRef a, LLVMValueRef b) {
+    if (is_product(a))
+        return multiply_add(e, LLVMGetOperand(a, 0), LLVMGetOperand(a, 1), b);
+    if (is_product(b))
+        return multiply_add(e, LLVMGetOperand(b, 0), LLVMGetOperand(b, 1), a);
+    return LLVMBuildFAdd(e->builder, a, b, "");
+}
+
+LLVMValueRef emit_difference(emitter *e, LLVMValueRef a, LLVMValueRef b) {
+    LLVMBuilderRef l = e->builder;
+    if (is_product(a))
+        return multiply_add(e, LLVMGetOperand(a, 0), LLVMGetOperand(a, 1), LLVMBuildFNeg(l, b, ""));
+    if (is_product(b))
+        return multiply_add(e, LLVMBuildFNeg(l, LLVMGetOperand(b, 0), ""), LLVMGetOperand(b, 1), a);
+    return LLVMBuildFSub(l, a, b, "");
 }
 
 static LLVMValueRef bits(emitter *e, LLVMValueRef x) {

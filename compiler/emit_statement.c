@@ -144,7 +144,10 @@ static void accumulate_statement(emitter *e, environment *at, const statement *s
     LLVMValueRef x = emit_value(e, at, s->summand);
     if (s->domain)
         x = LLVMBuildSelect(e->builder, emit_value(e, at, s->domain), x, identity(e, s->reduction, type), "");
-    emit_store(e, &place, s->target, combine(e, s->reduction, emit_load(e, &place, s->target, type), x));
+    LLVMValueRef old = emit_load(e, &place, s->target, type);
+    emit_store(e, &place, s->target,
+               s->reduction == REDUCE_SUM && type == TYPE_FLOAT ? emit_sum(e, x, old)
+                                                                : combine(e, s->reduction, old, x));
     if (after) {
         LLVMBuildBr(e->builder, after);
         LLVMPositionBuilderAtEnd(e->builder, after);

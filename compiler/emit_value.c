@@ -248,10 +248,10 @@ static LLVMValueRef float_op(emitter *e, node_op op, LLVMValueRef a, LLVMValueRe
     LLVMBuilderRef l = e->builder;
     switch (op) {
     case NODE_ADD:
-        return contract(LLVMBuildFAdd(l, a, b, ""));
+        return emit_sum(e, a, b);
     case NODE_SUB:
-        return contract(LLVMBuildFSub(l, a, b, ""));
-    case NODE_MUL:
+        return emit_difference(e, a, b);
+    case NODE_MUL: /* a sum in a register may round it together with itself */
         return contract(LLVMBuildFMul(l, a, b, ""));
     case NODE_DIV:
         return LLVMBuildFDiv(l, a, b, "");
