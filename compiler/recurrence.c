@@ -26,7 +26,8 @@ enum {
     LEAST_CHUNK      = 16,
     MOST_CHUNK       = 128,
     MATRIX_RATE      = 8,
-    PRODUCT_COST     = 400
+    PRODUCT_COST     = 4000, /* of a call of the library */
+    STORE_COST       = 8     /* of a state that is kept for every position: written, and read by what reads it */
 };
 
 static index_set bit(index_id i) {
@@ -310,10 +311,17 @@ static void visit_form(recurrence *x, const linear_form *form) {
     }
 }
 
-/* Sums that take nothing of the state but what they sum over. */
+/* Sums that take nothing of the states but what they sum over, and take it themselves: a sum of such sums reads these.
+ */
 static bool reads_well(recurrence *x, node n, linear_form *form) {
-    node_view v = graph_view(x->g, n);
-    if (v.op != NODE_REDUCE || v.type != TYPE_FLOAT || !linear_form_of(&x->outside, n, form))
+    node_view v       = graph_view(x->g, n);
+    linear_form inner = {0};
+    if (v.op != NODE_REDUCE || v.type != TYPE_FLOAT || !linear_form_of(&x->outside, v.child[1], &inner))
+        return false;
+    for (unsigned i = 0; i < inner.count; i++)
+        if (inner.term[i].kind == TERM_READ)
+            return false;
+    if (!linear_form_of(&x->outside, n, form))
         return false;
     for (unsigned i = 0; i < form->count; i++)
         if (form->term[i].kind == TERM_STATE ||
@@ -477,7 +485,8 @@ static unsigned transfers(const recurrence *x) {
 
 static double token_cost(recurrence *x) {
     double state = space(x, x->outside.indices);
-    return state * (2 * transfers(x) + 2 * x->additions + 4 * x->corrections + 2 * (double)x->reader_count);
+    return state *
+           (STORE_COST + 2 * transfers(x) + 2 * x->additions + 4 * x->corrections + 2 * (double)x->reader_count);
 }
 
 /* What all decays depend on, besides time. */
