@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_KEPT = 16 };
+
 typedef struct backward {
     derivation *d;
     graph *g;
@@ -26,6 +28,10 @@ typedef struct backward {
     node *seed;          /* state: the adjoint of its body */
     node *next;          /* state: the leaf of its carry after the step, NODE_NONE: it has none */
     node *carry;         /* state: the adjoint of the state before the step, NODE_NONE for none */
+    /* what the steps of the carries compute that is dear and wanted outside too: as made from what the carries are seen
+     * as from outside, and the states that it becomes */
+    unsigned kept;
+    node made[MOST_KEPT], keeps[MOST_KEPT];
 } backward;
 
 static index_set bit(index_id i) {
@@ -52,8 +58,34 @@ static int compare_keys(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* What is seen from outside the scan: of a state before the step its value one step earlier, of its body its value, and
+ * of what the carries' scan keeps, that. */
+static unsigned list_replacements(const backward *b, bool kept, node *from, node *to) {
+    unsigned count = 0;
+    for (unsigned k = 0; k < b->states; k++) {
+        node body      = graph_scan_body(b->g, b->first + k);
+        from[count]    = b->leaf[k];
+        to[count++]    = b->before[k];
+        node_view v    = graph_view(b->g, body);
+        bool is_itself = v.op != NODE_PREVIOUS && graph_is_open(b->g, body);
+        for (unsigned i = 0; i < count; i++)
+            is_itself &= from[i] != body;
+        if (!is_itself || v.free != graph_view(b->g, b->first + k).free || v.type != TYPE_FLOAT)
+            continue;
+        from[count] = body;
+        to[count++] = b->first + k;
+    }
+    for (unsigned i = 0; i < b->kept && kept; i++) {
+        from[count] = b->made[i];
+        to[count++] = b->keeps[i];
+    }
+    return count;
+}
+
 /* What the bodies read from outside and the carries, both as seen from outside the scan. */
 static void leave_bodies(backward *b, derivation *inner) {
+    node *from        = derive_allocate(2 * (2 * (size_t)b->states + MOST_KEPT), sizeof *from),
+         *to          = from + 2 * (size_t)b->states + MOST_KEPT;
     size_t parts      = inner->outside ? inner->outside->count : 0;
     node *root        = derive_allocate(b->states + parts, sizeof *root);
     node_entry *entry = parts ? inner->outside->entry : NULL;
@@ -62,7 +94,9 @@ static void leave_bodies(backward *b, derivation *inner) {
     memcpy(root, b->carry, b->states * sizeof *root);
     for (size_t i = 0; i < parts; i++)
         root[b->states + i] = entry[i].value;
-    rewrite_replace(b->g, b->states, b->leaf, b->before, b->states + parts, root);
+    unsigned replaced = list_replacements(b, inner->outside != NULL, from, to);
+    rewrite_replace(b->g, replaced, from, to, b->states + parts, root);
+    free(from);
     memcpy(b->carry, root, b->states * sizeof *root);
     for (size_t i = parts; i-- > 0;)
         derive_contribute(b->d, entry[i].key, root[b->states + i], graph_view(b->g, entry[i].key).free);
@@ -146,11 +180,30 @@ static void find_carries(backward *b) {
     free(chosen);
 }
 
+/* Triangular systems that the carries of a step contain: dear, and their solutions are adjoints, which what the steps
+ * read from outside wants as well. */
+static void find_kept(backward *b, node n, node_map *met) {
+    if (!graph_is_open(b->g, n) || node_map_find(met, n))
+        return;
+    node_map_enter(met, n);
+    node_view v = graph_view(b->g, n);
+    for (unsigned i = 0; i < v.child_count && v.op != NODE_SCAN; i++)
+        find_kept(b, graph_view(b->g, n).child[i], met);
+    if (v.op == NODE_SOLVE && (v.free & bit(b->over)) && b->kept < MOST_KEPT)
+        b->made[b->kept++] = n;
+}
+
 /* Closes the scan of the carries: each becomes its value at every step. */
 static void close_carries(backward *b) {
-    node *part = derive_allocate(4 * (size_t)b->states, sizeof *part), *previous = part, *init = part + b->states,
-         *body = init + b->states, *scan = body + b->states;
-    unsigned count = 0;
+    node_map met = {0};
+    for (unsigned k = 0; k < b->states; k++)
+        if (b->next[k])
+            find_kept(b, b->carry[k], &met);
+    node_map_free(&met);
+    size_t most = b->states + MOST_KEPT;
+    node *part = derive_allocate(4 * most, sizeof *part), *previous = part, *init = part + most, *body = init + most,
+         *scan     = body + most;
+    unsigned count = 0, carries, changed = 0;
     derive_because(b->d, DERIVE_carry, b->first);
     for (unsigned k = 0; k < b->states; k++)
         if (b->next[k]) {
@@ -158,11 +211,28 @@ static void close_carries(backward *b) {
             init[count]     = graph_float(b->g, 0);
             body[count++]   = b->carry[k];
         }
+    carries = count;
+    for (unsigned i = 0; i < b->kept && carries; i++, count++) {
+        index_set axes  = graph_view(b->g, b->made[i]).free & ~bit(b->over);
+        uint32_t label  = graph_view(b->g, previous[0]).scan_label;
+        previous[count] = graph_scan_state(b->g, label, count, b->over, !b->reverse, axes, TYPE_FLOAT);
+        init[count]     = graph_float(b->g, 0);
+        body[count]     = b->made[i];
+    }
     if (count)
         graph_scan_group(b->g, count, previous, init, body, scan);
+    for (unsigned i = carries; i < count; i++)
+        b->keeps[i - carries] = scan[i];
     count = 0;
     for (unsigned k = 0; k < b->states; k++)
         b->carry[k] = b->next[k] ? scan[count++] : NODE_NONE;
+    /* as it is made outside, from the carries as they are there */
+    for (unsigned k = 0; k < b->states; k++)
+        if (b->next[k]) {
+            previous[changed] = b->next[k];
+            init[changed++]   = graph_scan_before(b->g, b->carry[k]);
+        }
+    rewrite_replace(b->g, changed, previous, init, b->kept, b->made);
     free(part);
 }
 
