@@ -1,5 +1,6 @@
 /* The pool of nodes, hash-consing, index variables, interface tensors and outputs. Requires nothing;
  * graph_build.c constructs nodes on top of graph_intern, graph_text.c prints and verifies them. */
+#include "enough.h"
 #include "graph_internal.h"
 
 #include <assert.h>
@@ -64,6 +65,7 @@ void graph_free(graph *g) {
         free(g->name[i]);
     for (size_t i = 1; i <= g->scan_labels; i++)
         free(g->scan[i].previous);
+    free(g->notes);
     free(g->name);
     free(g->reason);
     free(g->scan);
@@ -351,4 +353,14 @@ void graph_drop_outputs(graph *g, output_kind kind) {
         free(g->output[i]);
     }
     g->output_count = kept;
+}
+
+void graph_add_note(graph *g, const char *text) {
+    size_t before = g->notes ? strlen(g->notes) : 0, more = strlen(text);
+    g->notes = enough(realloc(g->notes, before + more + 1));
+    memcpy(g->notes + before, text, more + 1);
+}
+
+const char *graph_notes(const graph *g) {
+    return g->notes ? g->notes : "";
 }

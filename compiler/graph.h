@@ -105,6 +105,10 @@ const char *graph_node_name(const graph *g, node n);
 void graph_because(graph *g, uint16_t why, node about);
 uint16_t graph_reason(const graph *g, node n, node *about); /* about may be NULL */
 
+/* What passes decided about the graph, for people who read its schedule: lines of text, each with its end. */
+void graph_add_note(graph *g, const char *text);
+const char *graph_notes(const graph *g);
+
 /* The index that a spec declares its outputs causal in: what stands at one of its values depends on no input at a
  * later one. GRAPH_INDICES: none. */
 void graph_set_causal(graph *g, index_id i);

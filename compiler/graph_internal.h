@@ -55,6 +55,7 @@ typedef struct scan_record {
 } scan_record;
 
 struct graph {
+    char *notes; /* lines of text; NULL: none */
     node_record *node;
     size_t node_count, node_capacity;
     node *child;

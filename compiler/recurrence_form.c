@@ -250,7 +250,7 @@ static bool of_sum(linear_state *s, node n, linear_form *form) {
     return add_form(s, form, &inner);
 }
 
-bool linear_form_of(linear_state *s, node n, linear_form *form) {
+static bool form_of(linear_state *s, node n, linear_form *form) {
     graph *g = s->g;
     if (!linear_depends(s, n))
         return add_term(s, form, &(linear_term){.kind = TERM_CONSTANT, .coefficient = n});
@@ -286,4 +286,11 @@ bool linear_form_of(linear_state *s, node n, linear_form *form) {
     default:
         return false;
     }
+}
+
+bool linear_form_of(linear_state *s, node n, linear_form *form) {
+    bool ok = form_of(s, n, form);
+    if (!ok && !s->stuck)
+        s->stuck = n;
+    return ok;
 }
