@@ -32,6 +32,7 @@ static const expectation expected[] = {
     {"tests/recurrences/channel_delta_rule.att", 0, 1},
     {"tests/recurrences/removal_and_bonus.att", 0, 1},
     {"tests/recurrences/two_updates.att", 0, 1},
+    {"tests/recurrences/cross_updates.att", 0, 1},
     {"tests/recurrences/two_sided_decay.att", 0, 1},
     {"tests/recurrences/documents.att", 0, 1},
     {"tests/recurrences/momentum.att", 1, 1}, /* the velocity, a scan of its own, is read element by element */
