@@ -296,8 +296,18 @@ static double read_cost(recurrence *x, const linear_state *s, const state_read *
     return cost;
 }
 
+/* Of all products of decays. */
+static double decay_cost(const recurrence *x, double chunk) {
+    double cost = 0;
+    for (unsigned k = 0; k < x->states; k++)
+        for (unsigned l = 0; l < x->states; l++)
+            for (unsigned i = 0; i < x->transfer[k][l].count; i++)
+                cost += 3 * chunk * space(x, graph_view(x->g, x->transfer[k][l].decay[i].at).free);
+    return cost;
+}
+
 static double chunk_cost(recurrence *x, double chunk) {
-    double state = space(x, x->outside.indices), cost = 3 * transfers(x) * chunk * space(x, decay_indices(x));
+    double state = space(x, x->outside.indices), cost = decay_cost(x, chunk);
     for (size_t k = 0; k < x->reader_count; k++) {
         linear_form form = {0};
         recurrence_reads(x, x->reader[k], &form);

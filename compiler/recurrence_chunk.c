@@ -356,8 +356,14 @@ static node reader_in_chunks(recurrence *x, node reader) {
     for (unsigned i = 0; i < form.count; i++) {
         const linear_term *t = &form.term[i];
         node part            = t->coefficient;
-        if (t->kind == TERM_READ)
-            part = graph_mul(g, part, by_position(x, read_in_chunk(x, &t->read)));
+        if (t->kind == TERM_READ) { /* a sum over positions too is one of what is read at each */
+            state_read read = t->read;
+            read.vars &= ~recurrence_bit(x->time);
+            node value = by_position(x, read_in_chunk(x, &read));
+            if (read.vars != t->read.vars)
+                value = graph_reduce(g, REDUCE_SUM, recurrence_bit(x->time), NODE_NONE, value);
+            part = graph_mul(g, part, value);
+        }
         sum = graph_add(g, sum, part);
     }
     return sum;

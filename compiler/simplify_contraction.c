@@ -510,7 +510,8 @@ node simplify_join(simplifier *s, const product *a, const product *b) {
     node_view v = graph_view(g, sum[0]), w = graph_view(g, sum[1]);
     index_set vars = v.vars;
     node domain    = v.child[0];
-    if (vars != w.vars || domain != w.child[0])
+    /* what stands before a sum may have an index of the same name, which is another */
+    if (vars != w.vars || domain != w.child[0] || ((product_free(g, &before[0]) | product_free(g, &before[1])) & vars))
         return NODE_NONE;
     double apart = 2 * (space_with(g, vars, &body[0]) + space_with(g, vars, &body[1]));
     product both = product_common(&body[0], &body[1]);
