@@ -381,6 +381,15 @@ static bool reads_elsewhere(const transposition *t, index_set indices, unsigned 
     return false;
 }
 
+/* Indices of the reader that are solved for are no more: what an earlier one's guard says of them is said of what they
+ * are. */
+static void solved_for(transposition *t, unsigned count, const index_id *r, const node *value) {
+    t->bar   = graph_gather(t->g, t->bar, count, r, value);
+    t->guard = graph_gather(t->g, t->guard, count, r, value);
+    for (unsigned i = 0; i < count; i++)
+        t->readers &= ~bit(r[i]);
+}
+
 /* v = ±(K p + q) + rest, where q has K values, is solved for both: p and q are the quotient and the remainder. */
 static bool solve_digits(transposition *t, unsigned k) {
     graph *g = t->g;
@@ -401,8 +410,7 @@ static bool solve_digits(transposition *t, unsigned k) {
             index_id of[2] = {(index_id)i, (index_id)j};
             node digit[2]  = {graph_div(g, place, radix), graph_pointwise(g, NODE_MOD, place, radix, NODE_NONE)};
             t->guard       = within(g, place, size * graph_index_extent(g, (index_id)i), t->guard);
-            t->bar         = graph_gather(g, t->bar, 2, of, digit);
-            t->readers &= ~both;
+            solved_for(t, 2, of, digit);
             t->e[k] = NODE_NONE;
             return true;
         }
@@ -432,8 +440,7 @@ static bool solve_number(transposition *t, unsigned k) {
             node value  = factor > 0 ? graph_sub(g, number, rest) : graph_sub(g, rest, number);
             t->guard    = within(g, low, size.integer, t->guard);
             t->guard    = within(g, value, graph_index_extent(g, r), t->guard);
-            t->bar      = graph_gather(g, t->bar, 1, &r, &value);
-            t->readers &= ~bit(r);
+            solved_for(t, 1, &r, &value);
             t->e[k] = t->e[m] = NODE_NONE;
             return true;
         }
@@ -463,8 +470,7 @@ static bool solve_one(transposition *t, unsigned k) {
     if (!solved)
         return false;
     t->guard = guard;
-    t->bar   = graph_gather(g, t->bar, 1, &best, &solved);
-    t->readers &= ~bit(best);
+    solved_for(t, 1, &best, &solved);
     t->e[k] = NODE_NONE;
     return true;
 }
