@@ -120,7 +120,8 @@ node schedule_scattered(scheduler *c, node n) {
 
 void schedule_note_scattered(scheduler *c, node n) {
     scattered *s = c->scattered;
-    node made    = s ? schedule_scattered(c, n) : NODE_NONE;
+    /* in a step of a scan it would be made of the states of that scan, which becomes another when it is replaced */
+    node made = s && !graph_is_open(c->g, n) ? schedule_scattered(c, n) : NODE_NONE;
     if (!made)
         return;
     s->from           = enough_grown(s->from, s->count, s->count + 1, sizeof *s->from);
