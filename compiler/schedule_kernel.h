@@ -124,8 +124,11 @@ bool kernel_streams(const kernel *k, node n); /* does it have the streamed index
 node kernel_times(graph *g, node a, node b);
 node kernel_plus(graph *g, node a, node b);
 node kernel_both(graph *g, node a, node b);
-/* A running value that exponentials may be taken under. */
-node kernel_usable(graph *g, node held);
+/* A running value that would make every exponential infinite, or is no number (the infinite scale of nothing, times how
+ * often there was something), is none yet: what is summed then is 0 in the end, and may be summed with any finite one.
+ */
+node kernel_is_usable(graph *g, node held);
+node kernel_usable(graph *g, node held); /* one that exponentials may be taken under */
 /* Is n one of the parts of the conjunction? */
 bool kernel_is_part(const graph *g, node n, node domain);
 /* Fills pass, parts and running values of the roots. */

@@ -290,11 +290,12 @@ static unsigned running_value(kernel *k, node value, unsigned pass) {
     return k->running_count++;
 }
 
-/* A value so far that would make every exponential infinite is none yet: what is summed then is 0 in the end, and may
- * be summed with any finite one. */
+node kernel_is_usable(graph *g, node held) {
+    return graph_pointwise(g, NODE_LESS, held, graph_float(g, INFINITY), NODE_NONE);
+}
+
 node kernel_usable(graph *g, node held) {
-    node infinite = graph_pointwise(g, NODE_EQUAL, held, graph_float(g, INFINITY), NODE_NONE);
-    return graph_select(g, infinite, graph_float(g, 0), held);
+    return graph_select(g, kernel_is_usable(g, held), held, graph_float(g, 0));
 }
 
 static bool only_plain(const kernel *k, uint64_t set) {

@@ -276,12 +276,11 @@ void kernel_emit_running(kernel *k, running *r) {
     node one = graph_float(g, 1), zero = graph_float(g, 0);
     if (r->moved)
         return;
-    r->moved  = true;
-    node same = graph_pointwise(g, NODE_EQUAL, r->held, r->next, NODE_NONE);
-    node none =
-        graph_pointwise(g, NODE_EQUAL, graph_pointwise(g, NODE_ABS, r->held, 0, 0), graph_float(g, INFINITY), 0);
+    r->moved    = true;
+    node same   = graph_pointwise(g, NODE_EQUAL, r->held, r->next, NODE_NONE);
+    node some   = kernel_is_usable(g, graph_pointwise(g, NODE_ABS, r->held, 0, 0));
     node moved  = graph_pointwise(g, NODE_EXP, graph_sub(g, kernel_usable(g, r->next), r->held), 0, 0);
-    node factor = graph_select(g, same, one, graph_select(g, none, zero, moved));
+    node factor = graph_select(g, same, one, graph_select(g, some, moved, zero));
     schedule_fit_nodes(c);
     node_map met = {0};
     emit_so_far(k, r->value, &met);

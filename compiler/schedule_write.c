@@ -144,8 +144,8 @@ static void emit_pass(kernel *k, unsigned pass, bool full) {
     }
 }
 
-/* What the reduction is when the stream is at its end. A running value that is still infinite is what it is: the sum
- * of any exponentials under it is then no number, unless there were none. */
+/* What the reduction is when the stream is at its end. A running value that is still none is what it is: the sum of any
+ * exponentials under it is then no number, unless there were none. */
 static node final_value(kernel *k, const kernel_root *r) {
     graph *g   = k->c->g;
     node total = NODE_NONE;
@@ -153,10 +153,9 @@ static node final_value(kernel *k, const kernel_root *r) {
         const part *p = &r->part[i];
         node value    = p->sum;
         if (p->running) {
-            node held     = k->running[p->held].held;
-            node infinite = graph_pointwise(g, NODE_EQUAL, held, graph_float(g, INFINITY), NODE_NONE);
-            node under    = graph_mul(g, value, graph_pointwise(g, NODE_EXP, held, 0, 0));
-            value         = graph_select(g, infinite, under, value);
+            node held  = k->running[p->held].held;
+            node under = graph_mul(g, value, graph_pointwise(g, NODE_EXP, held, 0, 0));
+            value      = graph_select(g, kernel_is_usable(g, held), value, under);
         }
         value = kernel_times(g, value, p->final);
         if (p->any)
