@@ -14,6 +14,8 @@
 #include "fused/mechanism.h"
 #include "node_map.h"
 
+#include <unistd.h>
+
 /* What becomes of a spec's scans over positions: how many are left, and how many there are over chunks instead. A spec
  * is compared only where there are some. */
 typedef struct expectation {
@@ -57,7 +59,7 @@ static const expectation expected[] = {
 
 enum { SPECS_HERE = sizeof expected / sizeof *expected };
 
-static spec *read(const char *path) {
+static spec *spec_at(const char *path) {
     char whole[4096];
     diagnostics d = {.stream = stderr};
     snprintf(whole, sizeof whole, "%s/%s", TEST_SOURCE_DIR, path);
@@ -85,22 +87,26 @@ static const binding small[] = {{"B", 1}, {"D", 8}, {"H", 2}, {"I", 3}, {"E", 4}
 static const binding large[] = {{"B", 1}, {"D", 32}, {"H", 1},  {"I", 32}, {"E", 32}, {"G", 2},
                                 {"F", 8}, {"R", 4},  {"N", 32}, {"C", 4},  {"M", 32}};
 
+typedef enum size_kind { SMALL, LARGE, OWN } size_kind; /* OWN: the spec's */
+
 typedef struct sizing {
     int64_t time, chunk; /* chunk 0: by cost; -1: position by position */
-    bool large;
+    size_kind kind;
 } sizing;
 
 static void describe(char *text, size_t size, const char *path, const sizing *z) {
     snprintf(text, size, "%s, T=%lld, chunk=%lld, %s", path, (long long)z->time, (long long)z->chunk,
-             z->large ? "large" : "small");
+             z->kind == LARGE   ? "large"
+             : z->kind == SMALL ? "small"
+                                : "its own sizes");
 }
 
 static graph *forward(const spec *s, const sizing *z) {
     wished_sizes sizes;
-    if (z->large)
+    if (z->kind == LARGE)
         wish_any(&sizes, s, z->time, large, sizeof large / sizeof *large);
     else
-        wish_any(&sizes, s, z->time, small, sizeof small / sizeof *small);
+        wish_any(&sizes, s, z->time, small, z->kind == SMALL ? sizeof small / sizeof *small : 0);
     graph *g = sizes_elaborate(s, &(elaboration){0}, sizes.set, sizes.count);
     assert_non_null(g);
     recurrence_by_chunks(g, &(recurrence_options){.chunk = z->chunk > 0 ? z->chunk : 0, .never = z->chunk < 0});
@@ -155,7 +161,7 @@ static void which(void **state) {
     (void)state;
     bool good = true;
     for (size_t i = 0; i < SPECS_HERE; i++) {
-        spec *s       = read(expected[i].path);
+        spec *s       = spec_at(expected[i].path);
         graph *g      = forward(s, &(sizing){.time = 65, .chunk = 16});
         unsigned left = scans_over(g, "t"), chunked = scans_over(g, "t.chunk");
         if (left != expected[i].left || chunked != expected[i].chunked) {
@@ -200,8 +206,8 @@ typedef struct reference {
     interpretation *run;
 } reference;
 
-static reference reference_of(const spec *s, int64_t time, bool big) {
-    reference r = {.g = backward(forward(s, &(sizing){.time = time, .chunk = -1, .large = big}))};
+static reference reference_of(const spec *s, int64_t time, size_kind kind) {
+    reference r = {.g = backward(forward(s, &(sizing){.time = time, .chunk = -1, .kind = kind}))};
     r.in        = give(r.g);
     r.run       = interpret_new(r.g, (const double *const *)r.in.value, RUN_SEED);
     return r;
@@ -256,10 +262,10 @@ static bool compare_exact(reference *r, graph *g, const char *where) {
 static void meaning(void **state) {
     const expectation *e          = (const expectation *)*state;
     static const int64_t length[] = {1, 2, 15, 16, 17, 63, 64, 65}, chunk[] = {4, 16, 64, 0};
-    spec *s   = read(e->path);
+    spec *s   = spec_at(e->path);
     bool same = true;
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
-        reference r = reference_of(s, length[i], false);
+        reference r = reference_of(s, length[i], SMALL);
         for (size_t k = 0; k < sizeof chunk / sizeof *chunk; k++) {
             char where[200];
             sizing z = {.time = length[i], .chunk = chunk[k]};
@@ -322,7 +328,7 @@ static bool check_machine(const spec *s, const char *path, const sizing *z) {
         both_ways *b = both_new(backward(g), error, sizeof error);
         if (!b)
             fail_msg("%s: %s", where, error);
-        reference r = reference_of(s, z->time, z->large);
+        reference r = reference_of(s, z->time, z->kind);
         same        = run_machine(&r, b, 1e-5, where);
         reference_free(&r);
         both_free(b);
@@ -334,9 +340,9 @@ static bool check_machine(const spec *s, const char *path, const sizing *z) {
 static void machine(void **state) {
     const expectation *e    = (const expectation *)*state;
     static const sizing z[] = {
-        {1, 16, false}, {63, 16, false}, {64, 64, false}, {65, 16, false}, {1000, 0, true},
+        {1, 16, SMALL}, {63, 16, SMALL}, {64, 64, SMALL}, {65, 16, SMALL}, {1000, 0, LARGE},
     };
-    spec *s   = read(e->path);
+    spec *s   = spec_at(e->path);
     bool same = true;
     for (size_t i = 0; i < sizeof z / sizeof *z; i++)
         same &= check_machine(s, e->path, &z[i]);
@@ -402,9 +408,9 @@ static void extremes(void **state) {
                                  {ZERO, STRENGTH_1},     {ONE_AND_ZERO, STRENGTHS_MIXED}, {FEW_ZEROS, STRENGTHS_MIXED}};
     char path[100], where[160], error[256] = "";
     snprintf(path, sizeof path, "tests/recurrences/extremes/%s.att", name);
-    spec *s        = read(path);
+    spec *s        = spec_at(path);
     bool strengths = strstr(name, "delta") != NULL, same = true;
-    reference r    = reference_of(s, 2048, false);
+    reference r    = reference_of(s, 2048, SMALL);
     const sizing z = {.time = 2048, .chunk = 64};
     graph *g       = forward(s, &z);
     assert_int_equal(scans_over(g, "t"), 0);
@@ -425,14 +431,88 @@ static void extremes(void **state) {
     assert_true(same);
 }
 
+/* Variations: one file, whose blocks are specs with the lines at its top before them. */
+
+static char *whole_file(const char *path) {
+    enum { ROOM = 1 << 16 };
+    char *text = (char *)enough(calloc(ROOM, 1));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, ROOM, file) < ROOM);
+    fclose(file);
+    return text;
+}
+
+static spec *spec_of(const char *top, const char *body) {
+    char folder[] = "test_recurrence_XXXXXX", path[64];
+    diagnostics d = {.stream = stderr};
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/variation.att", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\n%s", top, body);
+    fclose(file);
+    spec *s = spec_read(path, TEST_SOURCE_DIR "/specs", &d);
+    unlink(path);
+    rmdir(folder);
+    assert_non_null(s);
+    return s;
+}
+
+static bool check_variation(const spec *s, const char *name, unsigned left, unsigned chunked) {
+    static const int64_t length[] = {1, 5, 17}, chunk[] = {1, 3, 16};
+    bool same = true;
+    for (size_t i = 0; i < 3; i++) {
+        reference r = reference_of(s, length[i], OWN);
+        for (size_t k = 0; k < 3; k++) {
+            char where[200];
+            sizing z = {.time = length[i], .chunk = chunk[k], .kind = OWN};
+            graph *g = forward(s, &z);
+            describe(where, sizeof where, name, &z);
+            unsigned now_left = scans_over(g, "t"), now_chunked = scans_over(g, "t.chunk");
+            if (length[i] == 17 && chunk[k] > 1 && (now_left != left || now_chunked != chunked)) {
+                print_message("%s: %u scans over positions, not %u; %u over chunks, not %u\n", where, now_left, left,
+                              now_chunked, chunked);
+                same = false;
+            }
+            if (now_chunked)
+                same &= compare_exact(&r, backward(g), where);
+            graph_free(g);
+        }
+        reference_free(&r);
+    }
+    return same;
+}
+
+static void variations(void **state) {
+    (void)state;
+    char *top = whole_file(TEST_SOURCE_DIR "/tests/recurrences/variations.txt"), *next = strstr(top, "\n= ");
+    bool same = true;
+    while (next) {
+        char name[64], *block = next + 1;
+        unsigned left, chunked;
+        *next = 0;
+        next  = strstr(block, "\n= ");
+        if (next)
+            *next = 0;
+        assert_int_equal(sscanf(block, "= %63[^,], %u, %u", name, &left, &chunked), 3);
+        spec *s = spec_of(top, strchr(block, '\n') + 1);
+        same &= check_variation(s, name, left, chunked);
+        spec_free(s);
+    }
+    free(top);
+    assert_true(same);
+}
+
 /* An argument is a pattern of names, such as `extremes_*`. */
 int main(int count, char **argument) {
     static char name[3][SPECS_HERE][80];
-    struct CMUnitTest tests[2 * SPECS_HERE + EXTREME_SPECS + 1];
+    struct CMUnitTest tests[2 * SPECS_HERE + EXTREME_SPECS + 2];
     size_t n = 0;
     if (count > 1)
         cmocka_set_test_filter(argument[1]);
     tests[n++] = (struct CMUnitTest){"which_are_rewritten", which, NULL, NULL, NULL};
+    tests[n++] = (struct CMUnitTest){"variations", variations, NULL, NULL, NULL};
     for (size_t i = 0; i < SPECS_HERE; i++) {
         const char *base = strrchr(expected[i].path, '/') + 1;
         int length       = (int)(strrchr(base, '.') - base);
