@@ -47,6 +47,9 @@ typedef enum node_op {
     NODE_PREVIOUS, /* inside a scan's bodies: state number scan_state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
                       scores over that index, within the domain? Of equal scores the lower index wins */
+    NODE_CHOSEN,   /* children: domain, score. INT: where the TOPK of the same children, scan_index and `integer` holds,
+                      as a list: at value r of the index in vars, which has `integer` values, the one after the r-th
+                      place along scan_index in ascending order; scan_index's extent where there are no more */
     NODE_RANDOM,   /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
                       tensor number `integer`, a pure function of the run's seed */
     /* In schedules only (tile.h): */
@@ -65,16 +68,16 @@ typedef struct node_view {
     index_set free; /* indices that the value depends on */
     unsigned child_count;
     const node *child;
-    index_set vars;              /* INDEX, REDUCE, RANDOM, HELD */
+    index_set vars;              /* INDEX, REDUCE, CHOSEN, RANDOM, HELD */
     reduction reduction;         /* REDUCE */
-    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, BEGIN, END */
+    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, CHOSEN, BEGIN, END */
     bool reverse;                /* SCAN, PREVIOUS: from the last index value down to 0 */
     uint32_t scan_label;         /* SCAN, PREVIOUS: which scan */
     uint32_t scan_state;         /* SCAN, PREVIOUS: which of its states, from 0 */
     uint32_t tensor;             /* TENSOR */
     const index_id *substituted; /* GATHER: child_count - 1 of them */
     double number;               /* FLOAT */
-    int64_t integer;             /* INT, TOPK (how many), RANDOM, HELD (which) */
+    int64_t integer;             /* INT, TOPK, CHOSEN (how many), RANDOM, HELD (which) */
 } node_view;
 
 graph *graph_new(void);
@@ -176,6 +179,9 @@ node graph_and(graph *g, node a, node b);
 node graph_reduce(graph *g, reduction r, index_set vars, node domain, node body); /* domain NODE_NONE: all */
 node graph_gather(graph *g, node body, unsigned count, const index_id *substituted, const node *expression);
 node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
+/* As many as `place` has values; children that do not depend on `place`. */
+node graph_chosen(graph *g, index_id over, index_id place, node domain, node score);
+bool graph_selects(node_op op);      /* TOPK or CHOSEN */
 uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
 node graph_begin(graph *g, index_id i);

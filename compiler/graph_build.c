@@ -48,6 +48,8 @@ const char *graph_op_name(node_op op) {
         return "previous";
     case NODE_TOPK:
         return "topk";
+    case NODE_CHOSEN:
+        return "chosen";
     case NODE_RANDOM:
         return "random";
     case NODE_BEGIN:
@@ -570,6 +572,26 @@ node graph_topk(graph *g, index_id over, node domain, node score, int64_t k) {
                                          .child       = child,
                                          .payload     = (uint64_t)k,
                                          .free        = free});
+}
+
+node graph_chosen(graph *g, index_id over, index_id place, node domain, node score) {
+    if (!domain)
+        domain = graph_bool(g, true);
+    node child[2]  = {domain, score};
+    index_set free = g->node[domain].free | g->node[score].free;
+    assert(place != over && !(free & bit(place)));
+    return graph_intern(g, &(node_proto){.op          = NODE_CHOSEN,
+                                         .type        = TYPE_INT,
+                                         .scan_index  = over,
+                                         .child_count = 2,
+                                         .child       = child,
+                                         .payload     = (uint64_t)g->index[place].extent,
+                                         .vars        = bit(place),
+                                         .free        = (free & ~bit(over)) | bit(place)});
+}
+
+bool graph_selects(node_op op) {
+    return op == NODE_TOPK || op == NODE_CHOSEN;
 }
 
 uint32_t graph_new_random(graph *g) {

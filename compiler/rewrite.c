@@ -157,6 +157,8 @@ static node rebuild(rewriting *r, node n) {
     }
     case NODE_TOPK:
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
+    case NODE_CHOSEN:
+        return graph_chosen(g, v.scan_index, (index_id)__builtin_ctzll(v.vars), child[0], child[1]);
     default:
         return graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
                                v.child_count > 2 ? child[2] : NODE_NONE);

@@ -188,7 +188,7 @@ unsigned schedule_own_cost(const graph *g, node n) {
 }
 
 static bool always_stored(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+    return op == NODE_REDUCE || op == NODE_SCAN || graph_selects(op);
 }
 
 /* A node that is not a reduction is stored where repeating it would cost more than keeping it: it is used

@@ -73,7 +73,7 @@ static bool tileable(check *q, node n) {
     index_set two = bit(k->row) | bit(k->stream);
     if (kernel_is_complete(c, k->r, n))
         return true;
-    if (c->inside[n] || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_PREVIOUS)
+    if (c->inside[n] || v.op == NODE_SCAN || graph_selects(v.op) || v.op == NODE_PREVIOUS)
         return refuse(k, "this sees its row whole", n);
     if (wide && (c->member[n] != k->r->component || (v.free & two) != two))
         return refuse(k, "this has not both rows and columns", n);

@@ -191,9 +191,14 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     return result;
 }
 
+/* The index along which a selection writes its answers. */
+static index_set answers(node_view v) {
+    return v.op == NODE_CHOSEN ? v.vars : bit(v.scan_index);
+}
+
 static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     node_view v     = graph_view(c->g, n);
-    axis_order rows = without(&order, bit(v.scan_index));
+    axis_order rows = without(&order, answers(v));
     statement *s    = schedule_statement(STATEMENT_TOPK);
     s->target       = target;
     s->value        = n;
@@ -212,6 +217,7 @@ static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
     case NODE_REDUCE:
         return reduce_nest(c, n, target, order);
     case NODE_TOPK:
+    case NODE_CHOSEN:
         return topk_nest(c, n, target, order);
     case NODE_SCAN:
         return scan_nest(c, n);
@@ -229,7 +235,7 @@ void schedule_row_first(const scheduler *c, axis_order *order) {
     memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
 }
 
-/* TOPK writes whole rows, so its index comes last. */
+/* Selections write whole rows, so that index comes last. */
 axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
     axis_order order = schedule_order(c, n, axes);
     node_view v      = graph_view(c->g, n);
@@ -239,9 +245,9 @@ axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
             hint.index[hint.rank++] = c->hint.index[i];
     if (hint.rank == order.rank)
         order = hint;
-    if (v.op == NODE_TOPK) {
-        axis_order rows         = without(&order, bit(v.scan_index));
-        rows.index[rows.rank++] = v.scan_index;
+    if (graph_selects(v.op)) {
+        axis_order rows         = without(&order, answers(v));
+        rows.index[rows.rank++] = (index_id)__builtin_ctzll(answers(v));
         order                   = rows;
     }
     if (c->open && !c->whole && !c->sink)
@@ -269,8 +275,10 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
     if (v.op == NODE_GATHER)
         for (unsigned i = 0; i + 1 < v.child_count; i++)
             in->mixed |= bit(v.substituted[i]);
-    if (v.op == NODE_TOPK || v.op == NODE_SCAN)
+    if (graph_selects(v.op) || v.op == NODE_SCAN)
         in->mixed |= bit(v.scan_index);
+    if (v.op == NODE_CHOSEN)
+        in->mixed |= v.vars;
     if (v.op == NODE_SCAN)
         for (unsigned k = 0; k < v.child_count / 2; k++)
             in->all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
@@ -312,7 +320,7 @@ static void store_bodies(scheduler *c, uint32_t label) {
 }
 
 static bool has_own_loops(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK;
+    return op == NODE_REDUCE || op == NODE_SCAN || graph_selects(op);
 }
 
 /* One state of a scan. */

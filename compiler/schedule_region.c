@@ -38,7 +38,7 @@ typedef struct reader {
     node_op op;
     index_set free;
     index_set bound; /* REDUCE: the indices that it reduces over */
-    index_set runs;  /* SCAN, TOPK: the index that it runs over */
+    index_set runs;  /* SCAN, TOPK, CHOSEN: the index that it runs over */
     index_set moved; /* GATHER: the indices that its body has at other values */
     uint32_t first;  /* child of the finder */
     uint32_t count;
@@ -335,7 +335,7 @@ static void add_reader(finder *f, node n) {
     reader r    = {.node = n, .op = v.op, .free = v.free};
     r.count     = v.op == NODE_PREVIOUS ? 0 : children_of(c, n, child, MOST_CHILDREN);
     r.bound     = v.op == NODE_REDUCE ? v.vars : 0;
-    r.runs      = v.op == NODE_SCAN || v.op == NODE_TOPK ? bit(v.scan_index) : 0;
+    r.runs      = v.op == NODE_SCAN || graph_selects(v.op) ? bit(v.scan_index) : 0;
     for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
         r.moved |= bit(v.substituted[i]);
     for (uint32_t i = 0; i < r.count; i++)
@@ -688,7 +688,7 @@ static bool find_other_levels(finder *f, index_id other, const uint8_t *growing)
 static bool in_order(const finder *f) {
     for (size_t i = f->first; i < f->last; i++) {
         node_op op = graph_view(f->c->g, f->wide[i]).op;
-        if (op == NODE_SCAN || op == NODE_TOPK || f->c->inside[f->wide[i]])
+        if (op == NODE_SCAN || graph_selects(op) || f->c->inside[f->wide[i]])
             return true;
     }
     return false;

@@ -39,8 +39,9 @@ typedef enum statement_kind {
     STATEMENT_REDUCE, /* target[…] = reduction over `vars` (innermost last) of summand where domain, held in a register
                        */
     STATEMENT_ACCUMULATE, /* target[…] = target[…] op summand where domain; see scatter */
-    STATEMENT_TOPK,       /* target[…, over, …] for all values of `over`: the TOPK node `value` */
-    STATEMENT_PRODUCT     /* a product of matrices: *product, for the values of the indices open here */
+    STATEMENT_TOPK,   /* target[…, over, …] for all values of `over`: the TOPK node `value`, or of the index of a
+                         CHOSEN node */
+    STATEMENT_PRODUCT /* a product of matrices: *product, for the values of the indices open here */
 } statement_kind;
 
 /* One matrix of a product: element (row, column) is at base + row * row_stride + column * column_stride, where one of
@@ -72,7 +73,7 @@ typedef struct statement statement;
 struct statement {
     statement_kind kind;
     statement *next; /* the statement after this one, in the same loop */
-    index_id index;  /* FOR, BLOCK, TOPK */
+    index_id index;  /* FOR, BLOCK; TOPK: selected along */
     /* FOR */
     bool reverse;
     bool parallel; /* iterations write different elements; of BLOCK too */
@@ -89,7 +90,7 @@ struct statement {
     matrix_product *product;
     /* the others */
     uint32_t target;     /* buffer */
-    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK node */
+    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK or CHOSEN node */
     reduction reduction; /* REDUCE, ACCUMULATE */
     bool into;           /* REDUCE: begins with what target holds, not with the reduction's identity */
     unsigned var_count;  /* REDUCE: the loops it opens itself, outermost first */
