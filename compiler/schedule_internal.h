@@ -85,11 +85,17 @@ typedef struct load {
     uint32_t buffer;
     index_set unit;  /* indices that move this load by one element */
     index_set all;   /* indices the load depends on */
+    index_set lists; /* indices of lists of positions that it is made at */
+    index_set rough; /* indices that move this load, by more than one element */
     axis_order seen; /* the buffer's axes as the reader's indices, where they are plain */
 } load;
 /* Calls `visit` for every load that computing n at its own indices makes, without n's own buffer. */
 void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, const load *), void *context);
 axis_order schedule_order(const scheduler *c, node n, index_set axes);
+/* The places of lists along which n reads nothing in order. */
+index_set schedule_listed(const scheduler *c, node n);
+/* The index whose steps move the fewest loads by more than one element; of equal ones the longest. */
+index_id schedule_smoothest(const scheduler *c, node n, index_set among);
 index_id schedule_innermost(const scheduler *c, node n, index_set among, int64_t *vote);
 
 /* Nests. */
@@ -104,7 +110,7 @@ node schedule_identity(scheduler *c, node n);
 statement *schedule_statement(statement_kind kind);
 statement *schedule_loops(const scheduler *c, const axis_order *order, bool parallel, statement *body);
 void schedule_append(statement **list, statement *more);
-axis_order schedule_layout(const scheduler *c, node n, index_set axes);
+axis_order schedule_layout(scheduler *c, node n, index_set axes);
 unsigned schedule_own_cost(const graph *g, node n);
 element_type schedule_element(value_type type);
 void schedule_row_first(const scheduler *c, axis_order *order);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENOUGH_ITEMS = 64, SPLIT_BELOW = 16 };
+enum { ENOUGH_ITEMS = 64, SPLIT_BELOW = 16, LEAST_SPLIT = 4 };
 
 static index_set bit(index_id i) {
     return (index_set)1 << i;
@@ -124,6 +124,16 @@ static node split_scatter(scheduler *c, node domain, index_set result, index_set
     return rest ? graph_and(c->g, left, rest) : NODE_NONE;
 }
 
+/* Along which index is a sum scattered, and where to? What is left of its domain; NODE_NONE: it is not. */
+static node scattered(scheduler *c, node n, index_set open, index_id *along, node *to) {
+    node_view v = graph_view(c->g, n);
+    if (v.op != NODE_REDUCE || v.reduction != REDUCE_SUM || schedule_is_true(c->g, v.child[0]))
+        return NODE_NONE;
+    node rest = split_scatter(c, v.child[0], v.free & open, graph_view(c->g, v.child[1]).free | v.vars, along, to);
+    schedule_fit_nodes(c);
+    return rest;
+}
+
 static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order, node domain, index_id scatter,
                          node to) {
     node_view v      = graph_view(c->g, n);
@@ -142,22 +152,20 @@ static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order
     body = schedule_loops(c, &bound, false, body);
     schedule_append(&result.body, schedule_loops(c, &outer, false, body));
     result.split = inner;
+    for (unsigned i = 0; i < outer.rank; i++) /* short pieces of the innermost loop take longer */
+        if (graph_index_extent(c->g, outer.index[i]) >= LEAST_SPLIT)
+            result.split = outer.index[i];
     return result;
 }
 
 static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order) {
-    node_view v = graph_view(c->g, n);
-    node domain = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
-    if (domain && v.reduction == REDUCE_SUM) {
-        index_id scatter = GRAPH_INDICES;
-        node to          = NODE_NONE;
-        node rest =
-            split_scatter(c, domain, v.free & ~c->fixed, graph_view(c->g, v.child[1]).free | v.vars, &scatter, &to);
-        schedule_fit_nodes(c);
-        if (rest)
-            return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
-        v = graph_view(c->g, n);
-    }
+    node_view v      = graph_view(c->g, n);
+    node domain      = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
+    index_id scatter = GRAPH_INDICES;
+    node to = NODE_NONE, rest = scattered(c, n, ~c->fixed, &scatter, &to);
+    if (rest)
+        return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
+    v                = graph_view(c->g, n);
     index_set open   = v.free & ~c->fixed;
     index_id inner   = schedule_innermost(c, n, open | v.vars, NULL);
     nest result      = {NULL, GRAPH_INDICES};
@@ -235,9 +243,38 @@ void schedule_row_first(const scheduler *c, axis_order *order) {
     memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
 }
 
+static axis_order with_last(const axis_order *order, index_set last) {
+    axis_order result = without(order, last);
+    for (unsigned i = 0; i < order->rank; i++)
+        if (last >> order->index[i] & 1)
+            result.index[result.rank++] = order->index[i];
+    return result;
+}
+
+/* Where a list says what is read, or where to add, the largest load does not say which order is good. What is added
+ * goes along what is read in order; a sum that reads in order along what it sums over leaves results that are best
+ * read along the list. */
+static axis_order listed_order(scheduler *c, node n, axis_order order) {
+    node_view v    = graph_view(c->g, n);
+    index_set axes = 0;
+    index_id along = GRAPH_INDICES;
+    node to        = NODE_NONE;
+    for (unsigned i = 0; i < order.rank; i++)
+        axes |= bit(order.index[i]);
+    if (v.op != NODE_REDUCE)
+        return order;
+    if (scattered(c, n, axes, &along, &to)) {
+        axes &= ~bit(along);
+        return axes ? with_last(&order, bit(schedule_smoothest(c, n, axes))) : order;
+    }
+    v              = graph_view(c->g, n);
+    index_id inner = schedule_innermost(c, n, v.free | v.vars, NULL);
+    return inner != GRAPH_INDICES && v.vars >> inner & 1 ? with_last(&order, schedule_listed(c, n) & axes) : order;
+}
+
 /* Selections write whole rows, so that index comes last. */
-axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
-    axis_order order = schedule_order(c, n, axes);
+axis_order schedule_layout(scheduler *c, node n, index_set axes) {
+    axis_order order = listed_order(c, n, schedule_order(c, n, axes));
     node_view v      = graph_view(c->g, n);
     axis_order hint  = {0};
     for (unsigned i = 0; i < c->hint.rank; i++)

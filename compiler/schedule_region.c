@@ -26,7 +26,7 @@ enum {
     PRICED_ROWS = 64
 };
 
-static const double WIDE = 8;
+static const double WIDE = 8, WIDE_LISTED = 2;
 
 typedef struct levels {
     int near, far;
@@ -56,6 +56,7 @@ typedef struct finder {
     size_t wide_count, first, last; /* of the component that is looked at */
     double planned[GRAPH_INDICES];  /* extents to plan for */
     double largest;                 /* elements of the largest input */
+    index_set places;               /* indices of lists of positions */
     double *seen; /* node: elements of the largest thing that whoever reads it reads; 0: not known yet */
     uint8_t *known;
     uint32_t *parent;        /* node: union of wide nodes */
@@ -136,8 +137,10 @@ static bool may_be_wide(const scheduler *c, node n) {
     return c->stored[n] && op != NODE_TENSOR && !c->inside[n];
 }
 
-static double ratio(const finder *f) {
-    return f->c->options->wide > 0 ? f->c->options->wide : WIDE;
+/* What is computed for every place of a list is needed in the same row only: to keep it never pays. */
+static double ratio(const finder *f, index_set free) {
+    double wide = f->c->options->wide > 0 ? f->c->options->wide : WIDE;
+    return free & f->places ? fmin(wide, WIDE_LISTED) : wide;
 }
 
 /* Elements of the largest thing that is loaded where n is read: n itself where it is stored and narrow. */
@@ -151,13 +154,16 @@ static double seen_through(finder *f, node n) {
     node child[MOST_CHILDREN];
     unsigned count = children_of(c, n, child, MOST_CHILDREN);
     double below   = 0;
-    for (unsigned i = 0; i < count; i++)
-        below = fmax(below, seen_through(f, child[i]));
+    for (unsigned i = 0; i < count; i++) {
+        double seen = seen_through(f, child[i]);
+        if (v.op != NODE_GATHER || i == 0) /* where something is read is not what is read */
+            below = fmax(below, seen);
+    }
     double own = planned_space(f, v.free);
     if (v.op == NODE_TENSOR)
         below = own;
     else if (may_be_wide(c, n) && below > 0) {
-        if (own >= ratio(f) * fmax(below, f->largest))
+        if (own >= ratio(f, v.free) * fmax(below, f->largest))
             c->member[n] = n;
         else
             below = own;
@@ -204,7 +210,7 @@ static void find_loadless(finder *f) {
         double most = 0;
         for (size_t i = 0; i < narrow.count; i++)
             most = fmax(most, planned_space(f, narrow.set[i] & v.free));
-        if (planned_space(f, v.free) >= ratio(f) * fmax(most, 1))
+        if (planned_space(f, v.free) >= ratio(f, v.free) * fmax(most, 1))
             c->member[n] = (uint32_t)n;
     }
     free(narrow.set);
@@ -642,7 +648,7 @@ static void keep_whole(finder *f) {
 }
 
 static bool may_be_row(const finder *f, index_set shared, index_id i) {
-    return (shared >> i & 1) && (f->planned[i] >= SHORT || f->c->options->rows);
+    return (shared & ~f->places) >> i & 1 && (f->planned[i] >= SHORT || f->c->options->rows);
 }
 
 /* A walk by blocks of rows can make results that have the row and results that grow from block to block, all from one
@@ -924,6 +930,8 @@ void schedule_find_regions(scheduler *c) {
     f.visited = schedule_allocate(f.count + 1, 1);
     f.root    = schedule_allocate(f.count + 1, 1);
     f.roots   = schedule_allocate(f.count + 1, sizeof *f.roots);
+    for (size_t n = 1; n <= f.count; n++)
+        f.places |= graph_view(c->g, (node)n).op == NODE_CHOSEN ? graph_view(c->g, (node)n).vars : 0;
     for (uint32_t i = 0; i < graph_output_count(c->g); i++)
         seen_through(&f, graph_output(c->g, i)->node);
     find_loadless(&f);

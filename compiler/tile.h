@@ -152,6 +152,7 @@ typedef struct schedule {
     step *step;
     uint32_t step_count;
     uint64_t workspace; /* bytes */
+    char *selections;   /* which are lists and which conditions, lines of text; NULL: there are none */
     char *given_up;     /* what was wrong with a schedule that fuses more; NULL: nothing */
 } schedule;
 
