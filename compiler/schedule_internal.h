@@ -92,8 +92,13 @@ typedef struct load {
 /* Calls `visit` for every load that computing n at its own indices makes, without n's own buffer. */
 void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, const load *), void *context);
 axis_order schedule_order(const scheduler *c, node n, index_set axes);
-/* The places of lists along which n reads nothing in order. */
-index_set schedule_listed(const scheduler *c, node n);
+index_set schedule_places(const graph *g, node at); /* the places of the list that an index expression is read from */
+/* What n reads at the positions of lists: the places of these lists, what such reads have besides, and the indices of
+ * all other reads. */
+typedef struct list_reads {
+    index_set places, beside, plain;
+} list_reads;
+list_reads schedule_list_reads(const scheduler *c, node n);
 /* The index whose steps move the fewest loads by more than one element; of equal ones the longest. */
 index_id schedule_smoothest(const scheduler *c, node n, index_set among);
 index_id schedule_innermost(const scheduler *c, node n, index_set among, int64_t *vote);

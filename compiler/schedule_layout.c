@@ -41,7 +41,7 @@ static index_set through(const index_set *map, index_set set) {
 }
 
 /* The places of the list that an index expression is. */
-static index_set places_of(const graph *g, node n) {
+index_set schedule_places(const graph *g, node n) {
     node_view v = graph_view(g, n);
     if (v.op == NODE_GATHER)
         v = graph_view(g, v.child[0]);
@@ -87,7 +87,7 @@ static void walk(visitor *w, node n, const reading *r) {
         for (unsigned i = 0; i + 1 < v.child_count; i++) {
             inner.moves[v.substituted[i]] = through(r->moves, graph_view(c->g, v.child[i + 1]).free);
             inner.unit[v.substituted[i]]  = through(r->unit, unit_of(c->g, v.child[i + 1]));
-            inner.lists[v.substituted[i]] = through(r->moves, places_of(c->g, v.child[i + 1])) |
+            inner.lists[v.substituted[i]] = through(r->moves, schedule_places(c->g, v.child[i + 1])) |
                                             through(r->lists, graph_view(c->g, v.child[i + 1]).free);
         }
         walk(w, v.child[0], &inner);
@@ -128,20 +128,20 @@ static void consider_order(void *context, const load *l) {
 
 typedef struct list_search {
     const scheduler *c;
-    index_set lists, plain;
+    list_reads found;
 } list_search;
 
 static void note_lists(void *context, const load *l) {
     list_search *s = context;
-    s->lists |= l->lists;
+    s->found.places |= l->lists;
     for (unsigned i = 0; i < l->seen.rank && s->c->s->buffer[l->buffer].element == ELEMENT_FLOAT; i++)
-        s->plain |= (index_set)1 << l->seen.index[i];
+        *(l->lists ? &s->found.beside : &s->found.plain) |= (index_set)1 << l->seen.index[i];
 }
 
-index_set schedule_listed(const scheduler *c, node n) {
+list_reads schedule_list_reads(const scheduler *c, node n) {
     list_search s = {.c = c};
     schedule_visit_loads(c, n, note_lists, &s);
-    return s.lists & ~s.plain;
+    return s.found;
 }
 
 typedef struct smooth_search {

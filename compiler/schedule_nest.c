@@ -49,6 +49,14 @@ static axis_order without(const axis_order *order, index_set set) {
     return rest;
 }
 
+static axis_order with_last(const axis_order *order, index_set last) {
+    axis_order result = without(order, last);
+    for (unsigned i = 0; i < order->rank; i++)
+        if (last >> order->index[i] & 1)
+            result.index[result.rank++] = order->index[i];
+    return result;
+}
+
 static axis_order in_id_order(const scheduler *c, index_set set) {
     axis_order order = {0};
     for (unsigned i = 0; i < graph_index_count(c->g) && order.rank < TENSOR_RANK; i++)
@@ -142,19 +150,19 @@ static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order
     axis_order bound = in_id_order(c, v.vars);
     if (!schedule_gathers(c, n))
         result.body = schedule_loops(c, &order, false, store(target, identity(c, v)));
-    index_id inner   = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
-    axis_order outer = without(&rest, inner == GRAPH_INDICES ? 0 : bit(inner));
-    statement *body  = accumulate(target, n, v, domain, scatter, to);
-    if (inner != GRAPH_INDICES) {
-        axis_order one = {.rank = 1, .index = {inner}};
-        body           = schedule_loops(c, &one, true, body);
-    }
-    body = schedule_loops(c, &bound, false, body);
+    index_id inner = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
+    /* all of an element that a list says is written at once */
+    index_set apart =
+        schedule_places(c->g, to) ? graph_view(c->g, to).free : ~(inner == GRAPH_INDICES ? 0 : bit(inner));
+    axis_order within = without(&rest, apart), outer = without(&rest, ~apart);
+    statement *body = accumulate(target, n, v, domain, scatter, to);
+    body            = schedule_loops(c, &within, true, body);
+    body            = schedule_loops(c, &bound, false, body);
     schedule_append(&result.body, schedule_loops(c, &outer, false, body));
     result.split = inner;
-    for (unsigned i = 0; i < outer.rank; i++) /* short pieces of the innermost loop take longer */
-        if (graph_index_extent(c->g, outer.index[i]) >= LEAST_SPLIT)
-            result.split = outer.index[i];
+    for (unsigned i = 0; i + 1 < within.rank; i++) /* short pieces of the innermost loop take longer */
+        if (graph_index_extent(c->g, within.index[i]) >= LEAST_SPLIT)
+            result.split = within.index[i];
     return result;
 }
 
@@ -170,6 +178,7 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     index_id inner   = schedule_innermost(c, n, open | v.vars, NULL);
     nest result      = {NULL, GRAPH_INDICES};
     axis_order bound = in_id_order(c, v.vars & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
+    list_reads reads = schedule_list_reads(c, n);
     if (inner == GRAPH_INDICES || (v.vars & bit(inner))) {
         statement *s = schedule_statement(STATEMENT_REDUCE);
         s->target    = target;
@@ -182,15 +191,17 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
             s->var[s->var_count++] = bound.index[i];
         if (inner != GRAPH_INDICES)
             s->var[s->var_count++] = inner;
+        order       = with_last(&order, reads.beside); /* all of a position that a list says is read at once */
         result.body = schedule_loops(c, &order, true, s);
         return result;
     }
-    axis_order one   = {.rank = 1, .index = {inner}};
-    axis_order outer = without(&order, bit(inner));
-    statement *body  = schedule_gathers(c, n) ? NULL : schedule_loops(c, &one, true, store(target, identity(c, v)));
-    v                = graph_view(c->g, n);
+    index_set inside = reads.places & v.vars ? reads.beside | bit(inner) : bit(inner);
+    axis_order outer = without(&order, inside), within = with_last(&order, bit(inner));
+    within          = without(&within, ~inside);
+    statement *body = schedule_gathers(c, n) ? NULL : schedule_loops(c, &within, true, store(target, identity(c, v)));
+    v               = graph_view(c->g, n);
     schedule_append(&body, schedule_loops(c, &bound, false,
-                                          schedule_loops(c, &one, true,
+                                          schedule_loops(c, &within, true,
                                                          accumulate(target, n, v, domain, GRAPH_INDICES, NODE_NONE))));
     result.body     = schedule_loops(c, &outer, true, body);
     int64_t outside = graph_space(c->g, v.free & ~c->fixed & ~bit(inner));
@@ -243,14 +254,6 @@ void schedule_row_first(const scheduler *c, axis_order *order) {
     memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
 }
 
-static axis_order with_last(const axis_order *order, index_set last) {
-    axis_order result = without(order, last);
-    for (unsigned i = 0; i < order->rank; i++)
-        if (last >> order->index[i] & 1)
-            result.index[result.rank++] = order->index[i];
-    return result;
-}
-
 /* Where a list says what is read, or where to add, the largest load does not say which order is good. What is added
  * goes along what is read in order; a sum that reads in order along what it sums over leaves results that are best
  * read along the list. */
@@ -269,7 +272,8 @@ static axis_order listed_order(scheduler *c, node n, axis_order order) {
     }
     v              = graph_view(c->g, n);
     index_id inner = schedule_innermost(c, n, v.free | v.vars, NULL);
-    return inner != GRAPH_INDICES && v.vars >> inner & 1 ? with_last(&order, schedule_listed(c, n) & axes) : order;
+    list_reads l   = schedule_list_reads(c, n);
+    return inner != GRAPH_INDICES && v.vars >> inner & 1 ? with_last(&order, l.places & ~l.plain & axes) : order;
 }
 
 /* Selections write whole rows, so that index comes last. */
