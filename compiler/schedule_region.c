@@ -16,14 +16,15 @@
 #include <string.h>
 
 enum {
-    NEVER       = 1000, /* level of what is never complete */
-    LONG        = 4096, /* how long a sequence to plan for */
-    SHORT       = 16,   /* blocks of a shorter index would save little */
-    BLOCK_BYTES = 64 << 20,
-    LEAST_ROWS  = 16,
-    MOST_ROWS   = 256,
-    WORKERS     = 8, /* threads to plan for */
-    PRICED_ROWS = 64
+    NEVER        = 1000, /* level of what is never complete */
+    LONG         = 4096, /* how long a sequence to plan for */
+    SHORT        = 16,   /* blocks of a shorter index would save little */
+    BLOCK_BYTES  = 64 << 20,
+    LEAST_ROWS   = 16,
+    MOST_ROWS    = 256,
+    COPIED_BYTES = 1 << 20, /* copies stay in the cache until they are used */
+    WORKERS      = 8,       /* threads to plan for */
+    PRICED_ROWS  = 64
 };
 
 static const double WIDE = 8, WIDE_LISTED = 2;
@@ -614,7 +615,12 @@ static int64_t rows_of(finder *f, int level) {
         if (root_level(f, f->roots[i]) == level)
             place_below(&p, f->roots[i]);
     node_map_free(&p.met);
-    int64_t rows = (int64_t)(BLOCK_BYTES / (4 * fmax(space, 1)));
+    bool copied = false; /* is what is read at the places of a list copied? */
+    for (size_t i = f->first; i < f->last; i++) {
+        node_view v = graph_view(c->g, f->wide[i]);
+        copied |= (v.free & f->places) && v.op == NODE_GATHER;
+    }
+    int64_t rows = (int64_t)((copied ? COPIED_BYTES : BLOCK_BYTES) / (4 * fmax(space, 1)));
     rows         = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
     return rows < extent ? rows : extent;
 }
