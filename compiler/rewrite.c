@@ -180,7 +180,7 @@ static node rewrite(rewriting *r, node n) {
         rewrite_scan(r, n);
     else {
         node built = rebuild(r, n);
-        become(r, n, r->rule ? r->rule->apply(r->rule->context, built) : built);
+        become(r, n, r->rule ? r->rule->apply(r->rule->context, n, built) : built);
     }
     return node_map_find(&r->result, n)->value;
 }

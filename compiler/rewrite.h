@@ -15,7 +15,7 @@ void rewrite_replace(graph *g, unsigned count, const node *from, const node *to,
  * those whose operands change, the nodes that `concerns` names are looked at. */
 typedef struct rewrite_rule {
     bool (*concerns)(void *context, node n);
-    node (*apply)(void *context, node n); /* of the same type and free indices */
+    node (*apply)(void *context, node before, node n); /* of the same type and free indices as `before`, which n was */
     void *context;
 } rewrite_rule;
 void rewrite_outputs(graph *g, const rewrite_rule *rule);

@@ -37,6 +37,7 @@ typedef struct lister {
     double ratio;
     listing **listing;
     size_t count;
+    node_map alike; /* sums and other reductions that must have the same bits wherever they are read */
     char *text;
     size_t text_size;
     FILE *file;
@@ -176,6 +177,24 @@ static listing *listing_of(lister *l, node selection) {
     return one;
 }
 
+/* What is compared for equality, the gradient of a maximum does that, must not be computed in two ways: reductions
+ * below such a comparison are read as they are for all positions. */
+static void note_compared(lister *l) {
+    size_t count      = graph_node_count(l->g);
+    uint8_t *compared = enough(calloc(count + 1, 1));
+    for (size_t n = count; n > 0; n--) {
+        node_view v  = graph_view(l->g, (node)n);
+        bool extreme = v.op == NODE_REDUCE && (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN);
+        bool through = graph_op_is_pointwise(v.op) || v.op == NODE_GATHER || extreme;
+        bool equal   = v.op == NODE_EQUAL && graph_view(l->g, v.child[0]).type == TYPE_FLOAT;
+        for (unsigned i = 0; (equal || (compared[n] && through)) && i < v.child_count; i++)
+            compared[v.child[i]] = 1;
+        if (compared[n] && v.op == NODE_REDUCE)
+            node_map_enter(&l->alike, (node)n);
+    }
+    free(compared);
+}
+
 /* Reading at a list */
 
 static node gathered(lister *l, const listing *at, node n) {
@@ -210,7 +229,7 @@ static node read_below(lister *l, listing *at, node n) {
     index_set bound = v.vars;
     if (n == at->selection)
         return at->there;
-    if (few || graph_is_open(g, n))
+    if (few || graph_is_open(g, n) || node_map_find(&l->alike, n))
         return gathered(l, at, n);
     if (v.op == NODE_GATHER)
         return read_gather(l, at, n, v);
@@ -255,8 +274,10 @@ static node over_list(lister *l, node n, listing *at, const node *part, unsigned
     return graph_reduce(g, how, (vars & ~bit(at->over)) | bit(at->place), domain, read_at(l, at, body));
 }
 
-static node over_lists(void *context, node n) {
+static node over_lists(void *context, node before, node n) {
     lister *l = context;
+    if (node_map_find(&l->alike, before))
+        node_map_enter(&l->alike, n);
     for (bool more = true; more && graph_view(l->g, n).op == NODE_REDUCE;) {
         node part[PARTS];
         index_id over;
@@ -275,6 +296,7 @@ static node over_lists(void *context, node n) {
 char *selection_rewrite(graph *g, double ratio) {
     lister l = {.g = g, .c = conditions_new(g), .ratio = ratio};
     l.file   = enough(open_memstream(&l.text, &l.text_size));
+    note_compared(&l);
     rewrite_outputs(g, &(rewrite_rule){asks_for_selection, over_lists, &l});
     fclose(l.file);
     for (size_t i = 0; i < l.count; i++) {
@@ -282,6 +304,7 @@ char *selection_rewrite(graph *g, double ratio) {
         free(l.listing[i]);
     }
     free(l.listing);
+    node_map_free(&l.alike);
     conditions_free(l.c);
     if (!l.text_size) {
         free(l.text);
