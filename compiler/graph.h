@@ -47,15 +47,15 @@ typedef enum node_op {
     NODE_PREVIOUS, /* inside a scan's bodies: state number scan_state before this step; scan_label says whose */
     NODE_TOPK,     /* children: domain, score. BOOL: is the value at scan_index among the `integer` largest
                       scores over that index, within the domain? Of equal scores the lower index wins */
-    NODE_CHOSEN,   /* children: domain, score. INT: where the TOPK of the same children, scan_index and `integer` holds,
-                      as a list: at value r of the index in vars, which has `integer` values, the one after the r-th
-                      place along scan_index in ascending order; scan_index's extent where there are no more */
     NODE_RANDOM,   /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
                       tensor number `integer`, a pure function of the run's seed */
     /* In schedules only (tile.h): */
-    NODE_BEGIN, /* INT: the first value of the range that the index scan_index has where this stands */
-    NODE_END,   /* INT: the one after its last value */
-    NODE_HELD   /* what a kernel keeps from one step to the next, at the indices vars; number `integer` */
+    NODE_CHOSEN, /* children: domain, score. INT: the positions at which the TOPK of the same children, scan_index and
+                    `integer` holds, as a list in ascending order: the one numbered r, the value of the index in vars,
+                    which has `integer` values. scan_index's extent where there are not so many */
+    NODE_BEGIN,  /* INT: the first value of the range that the index scan_index has where this stands */
+    NODE_END,    /* INT: the one after its last value */
+    NODE_HELD    /* what a kernel keeps from one step to the next, at the indices vars; number `integer` */
 } node_op;
 
 typedef enum reduction { REDUCE_SUM, REDUCE_PRODUCT, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_ALL } reduction;
