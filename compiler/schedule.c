@@ -471,7 +471,7 @@ static schedule *schedule_checked(graph *g, schedule_options how) {
     }
 }
 
-static const double LISTED = 8;
+static const double LISTED = 2;
 
 /* What is scheduled has lists for selections where they pay; the graph keeps the outputs that it had. */
 schedule *schedule_graph(graph *g, const schedule_options *options) {

@@ -11,7 +11,7 @@ typedef struct schedule_options {
     bool keep_workspace_apart; /* no two buffers share memory */
     bool unfused;              /* store every value whole */
     double wide;
-    double listed;        /* a selection is a list where it takes one in so many, or fewer; 0: 8 */
+    double listed;        /* a selection is a list where it takes one in so many, or fewer; 0: 2 */
     bool unstreamed;      /* no kernels of tiles */
     int64_t rows, stream; /* in a block and a tile; 0: chosen */
     int workers;          /* threads to plan for, however many there will be; 0: 8 */

@@ -116,7 +116,7 @@ static void chosen_by_length(void **state) {
     static const struct {
         int64_t time, selected;
         bool list;
-    } of[] = {{255, 16, true}, {253, 16, false}, {64, 64, false}, {1024, 16, true}, {1024, 128, false}};
+    } of[] = {{63, 16, true}, {61, 16, false}, {64, 64, false}, {1024, 16, true}, {1024, 300, false}};
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         graph *g = graph_of(s, false, of[i].time, of[i].selected);
         assert_int_equal(is_list(g, &(schedule_options){0}), of[i].list);
