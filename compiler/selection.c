@@ -293,7 +293,16 @@ static node over_lists(void *context, node before, node n) {
     return n;
 }
 
+static bool selects(const graph *g) {
+    for (node n = (node)graph_node_count(g); n > 0; n--)
+        if (graph_view(g, n).op == NODE_TOPK)
+            return true;
+    return false;
+}
+
 char *selection_rewrite(graph *g, double ratio) {
+    if (!selects(g))
+        return NULL;
     lister l = {.g = g, .c = conditions_new(g), .ratio = ratio};
     l.file   = enough(open_memstream(&l.text, &l.text_size));
     note_compared(&l);
