@@ -83,11 +83,12 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target);
 /* Layouts. */
 typedef struct load {
     uint32_t buffer;
-    index_set unit;  /* indices that move this load by one element */
-    index_set all;   /* indices the load depends on */
-    index_set lists; /* indices of lists of positions that it is made at */
-    index_set rough; /* indices that move this load, by more than one element */
-    axis_order seen; /* the buffer's axes as the reader's indices, where they are plain */
+    index_set unit;    /* indices that move this load by one element */
+    index_set all;     /* indices the load depends on */
+    index_set lists;   /* indices of lists of positions that it is made at */
+    index_set by_list; /* all that such a list depends on */
+    index_set rough;   /* indices that move this load, by more than one element */
+    axis_order seen;   /* the buffer's axes as the reader's indices, where they are plain */
 } load;
 /* Calls `visit` for every load that computing n at its own indices makes, without n's own buffer. */
 void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, const load *), void *context);

@@ -57,6 +57,7 @@ static void report(visitor *w, uint32_t number, const reading *r) {
         l.all |= moves;
         l.rough |= moves & ~unit;
         l.lists |= r->lists[b->axis[a]];
+        l.by_list |= r->lists[b->axis[a]] ? moves : 0;
         if (b->element != ELEMENT_BOOL)
             l.unit |= unit;
         if (moves && !(moves & (moves - 1)) && r->unit[b->axis[a]] == moves)
@@ -135,7 +136,7 @@ static void note_lists(void *context, const load *l) {
     list_search *s = context;
     s->found.places |= l->lists;
     for (unsigned i = 0; i < l->seen.rank && s->c->s->buffer[l->buffer].element == ELEMENT_FLOAT; i++)
-        *(l->lists ? &s->found.beside : &s->found.plain) |= (index_set)1 << l->seen.index[i];
+        *(l->lists ? &s->found.beside : &s->found.plain) |= (index_set)1 << l->seen.index[i] & ~l->by_list;
 }
 
 list_reads schedule_list_reads(const scheduler *c, node n) {
