@@ -232,6 +232,7 @@ static int parse_arguments(settings *s, int argc, char **argv) {
             break;
         case BLOCKS:
             s->schedule.wide   = 1.5;
+            s->schedule.listed = 1;
             s->schedule.rows   = strtol(optarg, &end, 10);
             s->schedule.stream = *end == ',' ? strtol(end + 1, &end, 10) : 0;
             if (*end || s->schedule.rows < 1 || s->schedule.stream < 1)

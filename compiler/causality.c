@@ -566,6 +566,7 @@ static void evaluate(prover *p, node n) {
         b = gather(p, n, v);
         break;
     case NODE_TOPK:
+    case NODE_CHOSEN:
         b = topk(p, n, v);
         break;
     case NODE_SOLVE:

@@ -158,7 +158,8 @@ static void need_children(walk *w, node n) {
         break;
     }
     case NODE_TOPK: /* every element of a row's domain is looked at for each of its answers */
-        condition_restrict(&here, v.free & ~((index_set)1 << v.scan_index));
+    case NODE_CHOSEN:
+        condition_restrict(&here, v.free & ~((index_set)1 << v.scan_index) & ~v.vars);
         need(w, child[0], &here);
         condition_add(w->c, &here, child[0]);
         need(w, child[1], &here);
@@ -211,12 +212,13 @@ static void charge(walk *w, node n, const uint8_t *output) {
     } else if (v.op == NODE_REDUCE && v.type == TYPE_FLOAT) {
         condition_set over = reduced_over(w, n, v);
         *here              = points(w, v.free | v.vars, &over);
-    } else if (v.op == NODE_TOPK) {
+    } else if (graph_selects(v.op)) {
         condition_set over = *w->need[n];
-        condition_restrict(&over, v.free & ~((index_set)1 << v.scan_index));
+        index_set rows     = v.free & ~((index_set)1 << v.scan_index) & ~v.vars;
+        condition_restrict(&over, rows);
         condition_add(w->c, &over, v.child[0]);
         assume(w, &over, true);
-        r->comparisons = wide_add(r->comparisons, points(w, v.free, &over));
+        r->comparisons = wide_add(r->comparisons, points(w, rows | (index_set)1 << v.scan_index, &over));
     } else if (v.op == NODE_SOLVE) { /* a multiplication and an addition each */
         condition_set others = *w->need[n];
         condition_restrict(&others, v.free & ~((index_set)1 << v.scan_index));
@@ -225,7 +227,7 @@ static void charge(walk *w, node n, const uint8_t *output) {
     }
     r->operations = wide_add(r->operations, *here);
     v             = graph_view(w->g, n);
-    if ((v.op == NODE_REDUCE || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE) && !output[n])
+    if ((v.op == NODE_REDUCE || v.op == NODE_SCAN || graph_selects(v.op) || v.op == NODE_SOLVE) && !output[n])
         r->kept = wide_add(r->kept, wide_multiply(points(w, v.free, w->need[n]), v.type == TYPE_BOOL ? 1 : 4));
     if (v.op == NODE_TENSOR)
         r->compulsory = wide_add(r->compulsory, wide_multiply(graph_tensor(w->g, v.tensor)->elements, 4));
@@ -319,7 +321,7 @@ unsigned cost_thresholds(graph *g, int64_t *out, unsigned room, int64_t *period)
         node_view v = graph_view(g, n);
         double value;
         linear form;
-        if (v.op == NODE_TOPK)
+        if (graph_selects(v.op))
             note(&list, v.integer);
         for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
             if (condition_linear(c, v.child[i + 1], &form))

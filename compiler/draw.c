@@ -127,7 +127,7 @@ static const char *style(const picture *p, node n, node_view v) {
                                       : "shape=invhouse, fillcolor=\"#ffe6cc\"";
     if (v.op == NODE_SCAN || v.op == NODE_SOLVE)
         return "shape=box3d, fillcolor=\"#e1d5e7\"";
-    return v.op == NODE_TOPK ? "shape=hexagon, fillcolor=\"#fff2cc\"" : "shape=box, fillcolor=\"#dae8fc\"";
+    return graph_selects(v.op) ? "shape=hexagon, fillcolor=\"#fff2cc\"" : "shape=box, fillcolor=\"#dae8fc\"";
 }
 
 static void print_node(const picture *p, node n) {
@@ -147,7 +147,7 @@ static void print_node(const picture *p, node n) {
                 index[rank++] = (index_id)i;
         index_list(p, index, rank);
     }
-    if (v.op == NODE_TOPK)
+    if (graph_selects(v.op))
         fprintf(p->file, "\\ntop %lld over %s", (long long)v.integer, graph_index_name(p->g, v.scan_index));
     if (v.op == NODE_SOLVE)
         fprintf(p->file, "\\nsolved over %s%s", graph_index_name(p->g, v.scan_index), v.reverse ? ", backwards" : "");
@@ -198,7 +198,7 @@ static void walk_down(picture *p, node from, bool draw) {
             print_edge(p, scan_of(p, v.scan_label), from, NULL, true);
         if (!p->owner[n])
             p->owner[n] = from;
-        if (draw && (v.op == NODE_REDUCE || v.op == NODE_SELECT || v.op == NODE_TOPK))
+        if (draw && (v.op == NODE_REDUCE || v.op == NODE_SELECT || graph_selects(v.op)))
             mask[n] = mask_text(p, v.child[0]);
         v = graph_view(p->g, n);
         for (unsigned i = 0; i < v.child_count; i++) {
@@ -230,7 +230,7 @@ static void choose(picture *p) {
         node_view v = graph_view(p->g, n);
         if (!reached[n])
             continue;
-        p->shown[n] |= v.op == NODE_TENSOR || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE ||
+        p->shown[n] |= v.op == NODE_TENSOR || v.op == NODE_SCAN || graph_selects(v.op) || v.op == NODE_SOLVE ||
                        graph_node_name(p->g, n);
         for (unsigned i = 0; i < v.child_count; i++)
             reached[v.child[i]] = true;

@@ -338,7 +338,7 @@ static int check_state(module *m, member *k) {
  * recurrence, or replaced in a read, it has no meaning. */
 static bool binds_anew(node_view v, bool moves, index_id over) {
     bool bound = ((v.op == NODE_REDUCE || v.op == NODE_SOLVE) && (v.vars & bit(over))) ||
-                 ((v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE) && v.scan_index == over);
+                 ((v.op == NODE_SCAN || graph_selects(v.op) || v.op == NODE_SOLVE) && v.scan_index == over);
     for (unsigned i = 0; moves && i + 1 < v.child_count; i++)
         bound |= v.substituted[i] == over;
     return bound;

@@ -144,6 +144,9 @@ unsigned emit_product_parts(const emitter *e, const step *t);
 void emit_topk(emitter *e, environment *at, const statement *s);
 void emit_solve(emitter *e, environment *at, const statement *s);
 
+/* emit_prefetch.c: at the beginning of the body of a loop that ends at `end`. */
+void emit_ahead(emitter *e, const environment *at, const statement *s, LLVMValueRef end);
+
 /* The text that is the same for kernels that are the same but for their buffers and random numbers; fills e->buffer,
  * e->random in order of occurrence and numbers the tiles. Freed by the caller. */
 char *emit_key(emitter *e, const step *t);

@@ -122,7 +122,7 @@ static void write_node(writer *w, node n) {
     }
     default:
         add(&w->out, ":%d:%llx:%u:%d:%lld(", v.reduction, (unsigned long long)v.vars, v.scan_index, v.reverse,
-            (long long)(v.op == NODE_TOPK ? v.integer : 0));
+            (long long)(graph_selects(v.op) ? v.integer : 0));
         for (unsigned i = 0; i < v.child_count; i++) {
             if (v.op == NODE_GATHER && i)
                 add(&w->out, "@%u=", v.substituted[i - 1]);

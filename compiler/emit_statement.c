@@ -173,6 +173,7 @@ static void for_statement(emitter *e, environment *at, const statement *s) {
     }
     environment inner = *at;
     emit_open_index(e, &inner, s->index, value);
+    emit_ahead(e, &inner, s, end);
     emit_statements(e, &inner, s->body);
     emit_close(e, &one, NULL);
 }

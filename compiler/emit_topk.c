@@ -1,6 +1,6 @@
-/* Selection of the k largest of a row. Scores become unsigned keys in the same order; the k-th largest key is found bit
- * by bit from the top, each bit one vectorised count over the row; then everything above it is selected, and of those
- * equal to it the first ones. */
+/* Selection of the k largest of a row, as marks or as a list. Scores become unsigned keys in the same order; the k-th
+ * largest key is found bit by bit from the top, each bit one vectorised count over the row; then everything above it is
+ * selected, and of those equal to it the first ones. */
 #include "emit_internal.h"
 
 static LLVMValueRef word(emitter *e, uint32_t value) {
@@ -35,6 +35,39 @@ static LLVMValueRef count_at_least(emitter *e, const row *r, LLVMValueRef bound,
     return emit_close(e, &l, LLVMBuildAdd(e->builder, l.accumulator, hit, ""));
 }
 
+/* A list: every place of it says "no more", then the selected ones are written from its beginning. */
+typedef struct list {
+    index_id along;
+    LLVMValueRef next; /* where the number of places written is kept */
+} list;
+
+static list begin_list(emitter *e, const environment *at, const statement *s, node_view v) {
+    environment inner = *at;
+    list places       = {(index_id)__builtin_ctzll(v.vars), emit_scratch(e, e->i64, 1, "next")};
+    LLVMBuildStore(e->builder, emit_int(e, 0), places.next);
+    loop l = emit_open(e, emit_int(e, 0), emit_int(e, v.integer), NULL);
+    emit_open_index(e, &inner, places.along, l.counter);
+    emit_store(e, &inner, s->target, emit_int(e, graph_index_extent(e->g, v.scan_index)));
+    emit_close(e, &l, NULL);
+    return places;
+}
+
+static void add_to_list(emitter *e, const environment *at, const statement *s, const list *places, LLVMValueRef here,
+                        LLVMValueRef selected) {
+    LLVMBuilderRef b        = e->builder;
+    environment inner       = *at;
+    LLVMBasicBlockRef yes   = LLVMAppendBasicBlockInContext(e->context, e->function, "selected");
+    LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(e->context, e->function, "passed");
+    LLVMBuildCondBr(b, selected, yes, after);
+    LLVMPositionBuilderAtEnd(b, yes);
+    LLVMValueRef next = LLVMBuildLoad2(b, e->i64, places->next, "");
+    emit_open_index(e, &inner, places->along, next);
+    emit_store(e, &inner, s->target, here);
+    LLVMBuildStore(b, LLVMBuildNSWAdd(b, next, emit_int(e, 1), ""), places->next);
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
 void emit_topk(emitter *e, environment *at, const statement *s) {
     node_view v      = graph_view(e->g, s->value);
     LLVMBuilderRef b = e->builder;
@@ -42,10 +75,9 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     node domain = v.child[0], score = v.child[1];
     environment inner = *at;
 
-    LLVMValueRef keys = emit_scratch(e, e->i32, extent, "keys");
-
-    row r  = {keys, emit_begin(e, at, v.scan_index), emit_end(e, at, v.scan_index)};
-    loop l = emit_open(e, r.begin, r.end, NULL);
+    LLVMValueRef keys = emit_scratch(e, e->i32, extent, "keys"); /* of one row */
+    row r             = {keys, emit_begin(e, at, v.scan_index), emit_end(e, at, v.scan_index)};
+    loop l            = emit_open(e, r.begin, r.end, NULL);
     emit_open_index(e, &inner, v.scan_index, l.counter);
     emit_new_point(e, &inner);
     LLVMValueRef in_domain = emit_value(e, &inner, domain);
@@ -61,6 +93,9 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     LLVMValueRef bound     = emit_close(e, &bits, LLVMBuildSelect(b, enough, candidate, bits.accumulator, ""));
     LLVMValueRef above     = count_at_least(e, &r, bound, LLVMIntUGT);
 
+    list places = {0};
+    if (v.op == NODE_CHOSEN)
+        places = begin_list(e, at, s, v);
     /* the accumulator is how many of the equal ones are still wanted */
     loop mark                 = emit_open(e, r.begin, r.end, LLVMBuildSub(b, word(e, (uint32_t)k), above, ""));
     inner.value[v.scan_index] = mark.counter;
@@ -70,6 +105,10 @@ void emit_topk(emitter *e, environment *at, const statement *s) {
     LLVMValueRef wanted       = LLVMBuildICmp(b, LLVMIntSGT, mark.accumulator, word(e, 0), "");
     LLVMValueRef real         = LLVMBuildICmp(b, LLVMIntNE, key, word(e, 0), "");
     LLVMValueRef tie          = LLVMBuildAnd(b, LLVMBuildAnd(b, equal, wanted, ""), real, "");
-    emit_store(e, &inner, s->target, LLVMBuildOr(b, more, tie, ""));
+    LLVMValueRef selected     = LLVMBuildOr(b, more, tie, "");
+    if (v.op == NODE_CHOSEN)
+        add_to_list(e, &inner, s, &places, mark.counter, selected);
+    else
+        emit_store(e, &inner, s->target, selected);
     emit_close(e, &mark, LLVMBuildSub(b, mark.accumulator, LLVMBuildZExt(b, tie, e->i32, ""), ""));
 }

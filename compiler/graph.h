@@ -54,9 +54,12 @@ typedef enum node_op {
     NODE_RANDOM,   /* FLOAT, uniform in [0,1): element (vars, row-major in order of index_id) of the random
                       tensor number `integer`, a pure function of the run's seed */
     /* In schedules only (tile.h): */
-    NODE_BEGIN, /* INT: the first value of the range that the index scan_index has where this stands */
-    NODE_END,   /* INT: the one after its last value */
-    NODE_HELD   /* what a kernel keeps from one step to the next, at the indices vars; number `integer` */
+    NODE_CHOSEN, /* children: domain, score. INT: the positions at which the TOPK of the same children, scan_index and
+                    `integer` holds, as a list in ascending order: the one numbered r, the value of the index in vars,
+                    which has `integer` values. scan_index's extent where there are not so many */
+    NODE_BEGIN,  /* INT: the first value of the range that the index scan_index has where this stands */
+    NODE_END,    /* INT: the one after its last value */
+    NODE_HELD    /* what a kernel keeps from one step to the next, at the indices vars; number `integer` */
 } node_op;
 
 typedef enum reduction { REDUCE_SUM, REDUCE_PRODUCT, REDUCE_MAX, REDUCE_MIN, REDUCE_ANY, REDUCE_ALL } reduction;
@@ -69,16 +72,16 @@ typedef struct node_view {
     index_set free; /* indices that the value depends on */
     unsigned child_count;
     const node *child;
-    index_set vars;              /* INDEX, REDUCE, SOLVE, RANDOM, HELD */
+    index_set vars;              /* INDEX, REDUCE, SOLVE, CHOSEN, RANDOM, HELD */
     reduction reduction;         /* REDUCE */
-    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, SOLVE, BEGIN, END */
+    index_id scan_index;         /* SCAN, PREVIOUS, TOPK, SOLVE, CHOSEN, BEGIN, END */
     bool reverse;                /* SCAN, PREVIOUS, SOLVE: from the last index value down to 0 */
     uint32_t scan_label;         /* SCAN, PREVIOUS: which scan */
     uint32_t scan_state;         /* SCAN, PREVIOUS: which of its states, from 0 */
     uint32_t tensor;             /* TENSOR */
     const index_id *substituted; /* GATHER: child_count - 1 of them */
     double number;               /* FLOAT */
-    int64_t integer;             /* INT, TOPK (how many), RANDOM, HELD (which) */
+    int64_t integer;             /* INT, TOPK, CHOSEN (how many), RANDOM, HELD (which) */
 } node_view;
 
 graph *graph_new(void);
@@ -188,6 +191,9 @@ node graph_topk(graph *g, index_id over, node domain, node score, int64_t k);
  * strictly upper one. row and column are two indices of one extent; rhs does not depend on column. */
 node graph_solve(graph *g, index_id row, index_id column, bool reverse, node matrix, node rhs);
 index_id graph_solve_column(const graph *g, node solve);
+/* As many as `place` has values; children that do not depend on `place`. */
+node graph_chosen(graph *g, index_id over, index_id place, node domain, node score);
+bool graph_selects(node_op op);      /* TOPK or CHOSEN */
 uint32_t graph_new_random(graph *g); /* a number that no random tensor of this graph has */
 node graph_random(graph *g, uint32_t number, index_set vars);
 node graph_begin(graph *g, index_id i);

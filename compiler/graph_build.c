@@ -50,6 +50,8 @@ const char *graph_op_name(node_op op) {
         return "topk";
     case NODE_SOLVE:
         return "solve";
+    case NODE_CHOSEN:
+        return "chosen";
     case NODE_RANDOM:
         return "random";
     case NODE_BEGIN:
@@ -596,6 +598,26 @@ node graph_solve(graph *g, index_id row, index_id column, bool reverse, node mat
 index_id graph_solve_column(const graph *g, node solve) {
     assert(g->node[solve].op == NODE_SOLVE);
     return (index_id)__builtin_ctzll(g->node[solve].vars);
+}
+
+node graph_chosen(graph *g, index_id over, index_id place, node domain, node score) {
+    if (!domain)
+        domain = graph_bool(g, true);
+    node child[2]  = {domain, score};
+    index_set free = g->node[domain].free | g->node[score].free;
+    assert(place != over && !(free & bit(place)));
+    return graph_intern(g, &(node_proto){.op          = NODE_CHOSEN,
+                                         .type        = TYPE_INT,
+                                         .scan_index  = over,
+                                         .child_count = 2,
+                                         .child       = child,
+                                         .payload     = (uint64_t)g->index[place].extent,
+                                         .vars        = bit(place),
+                                         .free        = (free & ~bit(over)) | bit(place)});
+}
+
+bool graph_selects(node_op op) {
+    return op == NODE_TOPK || op == NODE_CHOSEN;
 }
 
 uint32_t graph_new_random(graph *g) {

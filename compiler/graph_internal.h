@@ -13,8 +13,8 @@ typedef struct node_record {
     uint32_t label; /* scan label or tensor number */
     uint32_t hash;
     uint64_t vars, free;
-    uint64_t payload; /* FLOAT's bits; INT, TOPK, RANDOM, HELD's integer; GATHER's first substituted index; a state's
-                         number */
+    uint64_t payload; /* FLOAT's bits; INT, TOPK, CHOSEN, RANDOM, HELD's integer; GATHER's first substituted index; a
+                         state's number */
 } node_record;
 
 _Static_assert(sizeof(node_record) == 48, "a node is 48 bytes");

@@ -105,6 +105,10 @@ static void print_node(const graph *g, node n, FILE *file) {
         print_set(g, v.vars, file);
         fprintf(file, "]%s %%%u, %%%u", v.reverse ? " reverse" : "", v.child[0], v.child[1]);
         break;
+    case NODE_CHOSEN:
+        fprintf(file, "chosen[%s where %%%u] %%%u at ", g->index[v.scan_index].name, v.child[0], v.child[1]);
+        print_set(g, v.vars, file);
+        break;
     case NODE_RANDOM:
         fprintf(file, "random.%lld", (long long)v.integer);
         break;
@@ -251,6 +255,11 @@ static bool verify_node(const graph *g, node n, char *error, size_t size) {
         if (!verify_solve(g, n, v, error, size))
             return false;
         free = (free | (index_set)1 << v.scan_index) & ~v.vars;
+        break;
+    case NODE_CHOSEN:
+        if (free & v.vars || v.integer != graph_space(g, v.vars))
+            return complain(error, size, n, "an index of a selection that is not its own");
+        free = (free & ~((index_set)1 << v.scan_index)) | v.vars;
         break;
     case NODE_INDEX:
     case NODE_RANDOM:

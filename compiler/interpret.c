@@ -310,21 +310,38 @@ void interpret_rank(ranked *row, size_t count) {
     qsort(row, count, sizeof *row, better_first);
 }
 
-static double *topk(interpretation *run, frame *f, node_view v, index_set axes) {
+static int by_place(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+size_t interpret_choose(ranked *row, size_t count, int64_t most) {
+    interpret_rank(row, count);
+    count = (int64_t)count < most ? count : (size_t)most;
+    qsort(row, count, sizeof *row, by_place);
+    return count;
+}
+
+/* A TOPK, and a CHOSEN, whose place along its own index says how often it was met. */
+static double *selection(interpretation *run, frame *f, node_view v, index_set axes) {
     double *out     = get((size_t)graph_space(run->g, axes), sizeof *out);
     view operand[3] = {look(run, f, v.child[0]), look(run, f, v.child[1]), {0}};
     strides(run->g, axes, operand[2].stride);
     int64_t extent = graph_index_extent(run->g, v.scan_index), offset[3] = {0, 0, 0};
-    ranked *row = get((size_t)extent, sizeof *row);
-    walk w      = start(run->g, axes & ~((index_set)1 << v.scan_index));
+    bool chosen    = v.op == NODE_CHOSEN;
+    index_id along = chosen ? (index_id)__builtin_ctzll(v.vars) : v.scan_index;
+    ranked *row    = get((size_t)extent, sizeof *row);
+    walk w         = start(run->g, axes & ~((index_set)1 << along));
     do {
-        int64_t count = 0;
+        int64_t count = 0, step = operand[2].stride[along];
         for (int64_t s = 0; s < extent; s++)
             if (operand[0].data[offset[0] + s * operand[0].stride[v.scan_index]] != 0)
                 row[count++] = (ranked){operand[1].data[offset[1] + s * operand[1].stride[v.scan_index]], s};
-        interpret_rank(row, (size_t)count);
-        for (int64_t i = 0; i < count && i < v.integer; i++)
-            out[offset[2] + row[i].at * operand[2].stride[v.scan_index]] = 1;
+        count = (int64_t)interpret_choose(row, (size_t)count, v.integer);
+        for (int64_t i = 0; i < count; i++)
+            out[offset[2] + (chosen ? i : row[i].at) * step] = chosen ? (double)row[i].at : 1;
+        for (int64_t i = count; chosen && i < v.integer; i++)
+            out[offset[2] + i * step] = (double)extent;
     } while (advance(&w, operand, offset, 3));
     free(row);
     return out;
@@ -506,7 +523,8 @@ static double *compute(interpretation *run, frame *f, node_view v, index_set axe
     case NODE_GATHER:
         return gather(run, f, v, axes);
     case NODE_TOPK:
-        return topk(run, f, v, axes);
+    case NODE_CHOSEN:
+        return selection(run, f, v, axes);
     case NODE_SOLVE:
         return solve(run, f, v, axes);
     default:

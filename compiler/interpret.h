@@ -19,6 +19,8 @@ typedef struct ranked {
     int64_t at;
 } ranked;
 void interpret_rank(ranked *row, size_t count);
+/* The `most` best of them, or all, at the beginning of row in ascending order of `at`; returns how many. */
+size_t interpret_choose(ranked *row, size_t count, int64_t most);
 
 /* tensor_value[k]: the elements of tensor k, row-major; integers as doubles. The arrays are only read and must
  * outlive the interpretation. */

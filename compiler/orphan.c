@@ -95,6 +95,7 @@ static int kind_of(node_view v) {
     case NODE_TO_INT:
         return BY_INT;
     case NODE_TOPK:
+    case NODE_CHOSEN:
         return BY_SELECTION;
     default:
         return BY_COMPARISON;

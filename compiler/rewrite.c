@@ -13,6 +13,7 @@ typedef struct rewriting {
     unsigned replaced;
     const node *from; /* what is replaced */
     bool stops;       /* STOPs become their operands */
+    const rewrite_rule *rule;
     node low;         /* what is below it and not open stays */
     node_map result;  /* nodes that may change: what they have become, NODE_NONE: not yet */
     uint8_t *touched; /* by place in `result`: something in it changes */
@@ -85,7 +86,8 @@ static void mark(rewriting *r) {
             node_view v = graph_view(r->g, n);
             if (keeps(r, v))
                 continue;
-            bool here = is_touched(r, n) || (r->stops && v.op == NODE_STOP);
+            bool here = is_touched(r, n) || (r->stops && v.op == NODE_STOP) ||
+                        (r->rule && r->rule->concerns(r->rule->context, n));
             for (unsigned i = 0; i < v.child_count && !here; i++)
                 here = is_touched(r, v.child[i]);
             if (!here)
@@ -159,6 +161,8 @@ static node rebuild(rewriting *r, node n) {
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
     case NODE_SOLVE:
         return graph_solve(g, v.scan_index, graph_solve_column(g, n), v.reverse, child[0], child[1]);
+    case NODE_CHOSEN:
+        return graph_chosen(g, v.scan_index, (index_id)__builtin_ctzll(v.vars), child[0], child[1]);
     default:
         return graph_pointwise(g, v.op, child[0], v.child_count > 1 ? child[1] : NODE_NONE,
                                v.child_count > 2 ? child[2] : NODE_NONE);
@@ -176,8 +180,10 @@ static node rewrite(rewriting *r, node n) {
         return n; /* of a scan that the roots lie inside of */
     if (op == NODE_SCAN)
         rewrite_scan(r, n);
-    else
-        become(r, n, rebuild(r, n));
+    else {
+        node built = rebuild(r, n);
+        become(r, n, r->rule ? r->rule->apply(r->rule->context, n, built) : built);
+    }
     return node_map_find(&r->result, n)->value;
 }
 
@@ -205,17 +211,28 @@ void rewrite_replace(graph *g, unsigned count, const node *from, const node *to,
     end(&r);
 }
 
-void rewrite_forget_stops(graph *g) {
-    rewriting r = {.g = g, .stops = true, .result = node_map_direct((node)graph_node_count(g))};
+static void rewrite_all(rewriting *r) {
+    graph *g  = r->g;
+    r->result = node_map_direct((node)graph_node_count(g));
     for (uint32_t i = 0; i < graph_output_count(g); i++)
-        visit(&r, graph_output(g, i)->node);
-    mark(&r);
+        visit(r, graph_output(g, i)->node);
+    mark(r);
     for (uint32_t i = 0; i < graph_output_count(g); i++)
-        graph_set_output_node(g, i, rewrite(&r, graph_output(g, i)->node));
-    for (size_t k = 0; k < r.count; k++) { /* what a node is called, it is called without STOPs */
-        const node_entry *e = node_map_find(&r.result, r.order[k]);
+        graph_set_output_node(g, i, rewrite(r, graph_output(g, i)->node));
+    for (size_t k = 0; k < r->count; k++) { /* what a node is called, that is called which it has become */
+        const node_entry *e = node_map_find(&r->result, r->order[k]);
         if (e->value && graph_node_name(g, e->key))
             graph_name_node(g, e->value, graph_node_name(g, e->key));
     }
-    end(&r);
+    end(r);
+}
+
+void rewrite_outputs(graph *g, const rewrite_rule *rule) {
+    rewriting r = {.g = g, .rule = rule};
+    rewrite_all(&r);
+}
+
+void rewrite_forget_stops(graph *g) {
+    rewriting r = {.g = g, .stops = true};
+    rewrite_all(&r);
 }

@@ -3,6 +3,7 @@
 #include "enough.h"
 #include "node_map.h"
 #include "schedule_internal.h"
+#include "selection.h"
 #include "tile_verify.h"
 
 #include <stdlib.h>
@@ -189,17 +190,35 @@ unsigned schedule_own_cost(const graph *g, node n) {
 }
 
 static bool always_stored(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE;
+    return op == NODE_REDUCE || op == NODE_SCAN || graph_selects(op) || op == NODE_SOLVE;
 }
 
 /* A node that is not a reduction is stored where repeating it would cost more than keeping it: it is used
  * several times, or by a node with many more elements. */
-enum { REPEAT_LIMIT = 32, BROADCAST_COST = 16, BROADCAST_RATIO = 4 };
+enum { REPEAT_LIMIT = 32, BROADCAST_COST = 16, BROADCAST_RATIO = 4, LISTED_COST = 3 };
+
+/* What is read at the places of a list is no operand of a product, which would be stored: it is read again and again,
+ * and so is what it is multiplied by. Of each node, is it such a read, or an expression with one in it? */
+static uint8_t *mark_listed(const scheduler *c, const uint8_t *mark, size_t count) {
+    uint8_t *listed = schedule_allocate(count + 1, 1);
+    for (size_t n = 1; n <= count; n++) {
+        node_view v = graph_view(c->g, (node)n);
+        for (unsigned i = 0; mark[n] && i < v.child_count; i++) {
+            node_op op = graph_view(c->g, v.child[i]).op;
+            if (v.op == NODE_GATHER && i > 0)
+                listed[n] |= op == NODE_CHOSEN || listed[v.child[i]];
+            else if (graph_op_is_pointwise(v.op) && !always_stored(op))
+                listed[n] |= listed[v.child[i]];
+        }
+    }
+    return listed;
+}
 
 static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
-    unsigned *cost = schedule_allocate(count + 1, sizeof *cost);
-    unsigned *uses = schedule_allocate(count + 1, sizeof *uses);
-    int64_t *space = schedule_allocate(count + 1, sizeof *space); /* of the largest user */
+    unsigned *cost      = schedule_allocate(count + 1, sizeof *cost);
+    unsigned *uses      = schedule_allocate(count + 1, sizeof *uses);
+    int64_t *space      = schedule_allocate(count + 1, sizeof *space); /* of the largest user */
+    uint8_t *reads_list = mark_listed(c, mark, count), *by_list = schedule_allocate(count + 1, 1);
     for (size_t n = 1; n <= count; n++) {
         if (!mark[n])
             continue;
@@ -210,6 +229,7 @@ static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
             if (v.op == NODE_SCAN && i % (v.child_count / 2) != v.scan_state)
                 continue; /* another state's */
             uses[child]++;
+            by_list[child] |= reads_list[n];
             if (here > space[child])
                 space[child] = here;
         }
@@ -227,7 +247,8 @@ static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
             cost[n] = 1;
         else if (v.free && !c->inside[n] && !schedule_is_leaf(v.op) && v.op != NODE_STOP && v.op != NODE_GATHER) {
             bool repeated = uses[n] > 1 && (uses[n] - 1) * cost[n] > REPEAT_LIMIT;
-            bool narrow   = cost[n] >= BROADCAST_COST && space[n] >= BROADCAST_RATIO * graph_space(c->g, v.free);
+            unsigned dear = by_list[n] ? LISTED_COST : BROADCAST_COST;
+            bool narrow   = cost[n] >= dear && space[n] >= BROADCAST_RATIO * graph_space(c->g, v.free);
             /* floats in [0,1) of a random tensor are not kept: what they decide, a boolean, is smaller */
             c->stored[n] = (repeated || narrow) && v.op != NODE_RANDOM;
         }
@@ -237,6 +258,8 @@ static void choose_stored(scheduler *c, const uint8_t *mark, size_t count) {
     free(cost);
     free(uses);
     free(space);
+    free(reads_list);
+    free(by_list);
 }
 
 static void choose_products(scheduler *c, const uint8_t *mark, size_t count) {
@@ -302,7 +325,7 @@ static void require_children(scheduler *c, node n, uint32_t scan) {
     }
     /* the rest of a conjunction may be stored for another */
     index_id index;
-    node to, rest = schedule_scatter_rest(c, n, &index, &to);
+    node to, rest = schedule_scatter_rest(c, n, ~c->fixed, &index, &to);
     if (rest && c->stored[rest] && !(scan && c->inside[rest]))
         require(c, rest);
 }
@@ -441,8 +464,7 @@ static schedule *schedule_once(graph *g, const schedule_options *options, scatte
 
 /* What is fused is checked as a program, and where that finds an error less is fused: kernels first, then blocks of
  * rows. The schedule says so. */
-schedule *schedule_graph(graph *g, const schedule_options *options) {
-    schedule_options how = options ? *options : (schedule_options){0};
+static schedule *schedule_checked(graph *g, schedule_options how) {
     char error[512], first[512] = "";
     scattered sums = {0};
     schedule *s    = schedule_once(g, &how, &sums);
@@ -463,6 +485,26 @@ schedule *schedule_graph(graph *g, const schedule_options *options) {
         how.unfused    = how.unstreamed;
         how.unstreamed = true;
     }
+}
+
+static const double LISTED = 2;
+
+/* What is scheduled has lists for selections where they pay; the graph keeps the outputs that it had. */
+schedule *schedule_graph(graph *g, const schedule_options *options) {
+    schedule_options how = options ? *options : (schedule_options){0};
+    uint32_t outputs     = graph_output_count(g);
+    node *before         = schedule_allocate(outputs + 1, sizeof *before);
+    char *selections     = NULL;
+    for (uint32_t i = 0; i < outputs; i++)
+        before[i] = graph_output(g, i)->node;
+    if (!how.unfused)
+        selections = selection_rewrite(g, how.listed > 0 ? how.listed : LISTED);
+    schedule *s   = schedule_checked(g, how);
+    s->selections = selections;
+    for (uint32_t i = 0; i < outputs; i++)
+        graph_set_output_node(g, i, before[i]);
+    free(before);
+    return s;
 }
 
 void schedule_free_statements(statement *list) {
@@ -486,6 +528,7 @@ void schedule_free(schedule *s) {
         free(s->step[i].note);
     }
     free(s->given_up);
+    free(s->selections);
     free(s->step);
     free(s->buffer);
     free(s->buffer_of);

@@ -233,8 +233,11 @@ leaf *leaf_of_statement(const schedule *s, const statement *t, const axis_order 
     if (t->kind == STATEMENT_STORE) {
         count_node(&c, 0, t->value, s->buffer_of[t->value] != t->target);
     } else if (t->kind == STATEMENT_TOPK) {
+        node_view v = graph_view(s->graph, t->value);
         count_node(&c, 0, t->value, false);
         c.l->other[c.l->loop_count]++;
+        if (v.op == NODE_CHOSEN) /* it writes along another index than it reads */
+            open_loop(c.l, (index_id)__builtin_ctzll(v.vars));
     } else if (t->kind == STATEMENT_SOLVE) {
         count_solve(&c, t);
     } else {

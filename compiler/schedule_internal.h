@@ -95,13 +95,25 @@ void schedule_emit_product(scheduler *c, node n, uint32_t forced_target);
 /* Layouts. */
 typedef struct load {
     uint32_t buffer;
-    index_set unit;  /* indices that move this load by one element */
-    index_set all;   /* indices the load depends on */
-    axis_order seen; /* the buffer's axes as the reader's indices, where they are plain */
+    index_set unit;    /* indices that move this load by one element */
+    index_set all;     /* indices the load depends on */
+    index_set lists;   /* indices of lists of positions that it is made at */
+    index_set by_list; /* all that such a list depends on */
+    index_set rough;   /* indices that move this load, by more than one element */
+    axis_order seen;   /* the buffer's axes as the reader's indices, where they are plain */
 } load;
 /* Calls `visit` for every load that computing n at its own indices makes, without n's own buffer. */
 void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, const load *), void *context);
 axis_order schedule_order(const scheduler *c, node n, index_set axes);
+index_set schedule_places(const graph *g, node at); /* the places of the list that an index expression is read from */
+/* What n reads at the positions of lists: the places of these lists, what such reads have besides, and the indices of
+ * all other reads. */
+typedef struct list_reads {
+    index_set places, beside, plain;
+} list_reads;
+list_reads schedule_list_reads(const scheduler *c, node n);
+/* The index whose steps move the fewest loads by more than one element; of equal ones the longest. */
+index_id schedule_smoothest(const scheduler *c, node n, index_set among);
 index_id schedule_innermost(const scheduler *c, node n, index_set among, int64_t *vote);
 
 /* Nests. */
@@ -113,16 +125,16 @@ void schedule_emit_start(scheduler *c, node n, uint32_t target);
 void schedule_emit_into(scheduler *c, node n, uint32_t target);
 void schedule_emit_value(scheduler *c, node value, uint32_t target);
 node schedule_identity(scheduler *c, node n);
-/* Of a sum whose domain says `i == e`, with i an index of the result that nothing else depends on: the domain without
- * that. NODE_NONE: n is no such sum. */
-node schedule_scatter_rest(scheduler *c, node n, index_id *scatter, node *to);
+/* Of a sum whose domain says `i == e`, with i an index of the result, and of `open`, that nothing else depends on: the
+ * domain without that. NODE_NONE: n is no such sum. */
+node schedule_scatter_rest(scheduler *c, node n, index_set open, index_id *scatter, node *to);
 statement *schedule_statement(statement_kind kind);
 /* The axes of what every step of the open scans uses anew: those of `axes` whose loops are open around the steps, each
  * item of which has its own, then `own`. Outside scans `own`. */
 axis_order schedule_for_items(const scheduler *c, index_set axes, const axis_order *own);
 statement *schedule_loops(const scheduler *c, const axis_order *order, bool parallel, statement *body);
 void schedule_append(statement **list, statement *more);
-axis_order schedule_layout(const scheduler *c, node n, index_set axes);
+axis_order schedule_layout(scheduler *c, node n, index_set axes);
 unsigned schedule_own_cost(const graph *g, node n);
 element_type schedule_element(value_type type);
 void schedule_row_first(const scheduler *c, axis_order *order);

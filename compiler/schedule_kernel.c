@@ -14,7 +14,7 @@ enum { TILE_ROWS = 64, TILE_STREAM = 128 };
 static void split_scatter(scheduler *c, kernel_root *r) {
     index_id index = 0;
     node to        = NODE_NONE;
-    node rest      = schedule_scatter_rest(c, r->reduce, &index, &to);
+    node rest      = schedule_scatter_rest(c, r->reduce, ~c->fixed, &index, &to);
     if (rest) {
         r->scatter = graph_pointwise(c->g, NODE_EQUAL, graph_index_value(c->g, index), to, NODE_NONE);
         r->domain  = rest;
@@ -103,7 +103,7 @@ static bool tileable(check *q, node n) {
         return true;
     if (kernel_carried(k, n))
         return tileable(q, v.child[0]) && tileable_step(q, v.child[1]);
-    if (c->inside[n] || v.op == NODE_SCAN || v.op == NODE_TOPK || v.op == NODE_SOLVE || v.op == NODE_PREVIOUS)
+    if (c->inside[n] || v.op == NODE_SCAN || graph_selects(v.op) || v.op == NODE_SOLVE || v.op == NODE_PREVIOUS)
         return refuse(k, "this sees its row whole", n);
     if (wide && (c->member[n] != k->r->component || (v.free & two) != two))
         return refuse(k, "this has not both rows and columns", n);

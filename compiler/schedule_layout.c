@@ -10,6 +10,7 @@
 typedef struct reading {
     index_set moves[GRAPH_INDICES];
     index_set unit[GRAPH_INDICES];
+    index_set lists[GRAPH_INDICES]; /* those of the reader's that are places of a list which i depends on */
 } reading;
 
 typedef struct visitor {
@@ -39,14 +40,26 @@ static index_set through(const index_set *map, index_set set) {
     return result;
 }
 
+/* The places of the list that an index expression is. */
+index_set schedule_places(const graph *g, node n) {
+    node_view v = graph_view(g, n);
+    if (v.op == NODE_GATHER)
+        v = graph_view(g, v.child[0]);
+    return v.op == NODE_CHOSEN ? v.vars : 0;
+}
+
 static void report(visitor *w, uint32_t number, const reading *r) {
     const buffer *b = &w->c->s->buffer[number];
     load l          = {.buffer = number};
     for (unsigned a = 0; a < b->rank; a++) {
         index_set moves = r->moves[b->axis[a]];
+        index_set unit  = b->stride[a] == 1 ? r->unit[b->axis[a]] : 0;
         l.all |= moves;
-        if (b->stride[a] == 1 && b->element != ELEMENT_BOOL)
-            l.unit |= r->unit[b->axis[a]];
+        l.rough |= moves & ~unit;
+        l.lists |= r->lists[b->axis[a]];
+        l.by_list |= r->lists[b->axis[a]] ? moves : 0;
+        if (b->element != ELEMENT_BOOL)
+            l.unit |= unit;
         if (moves && !(moves & (moves - 1)) && r->unit[b->axis[a]] == moves)
             l.seen.index[l.seen.rank++] = (index_id)__builtin_ctzll(moves);
     }
@@ -75,6 +88,8 @@ static void walk(visitor *w, node n, const reading *r) {
         for (unsigned i = 0; i + 1 < v.child_count; i++) {
             inner.moves[v.substituted[i]] = through(r->moves, graph_view(c->g, v.child[i + 1]).free);
             inner.unit[v.substituted[i]]  = through(r->unit, unit_of(c->g, v.child[i + 1]));
+            inner.lists[v.substituted[i]] = through(r->moves, schedule_places(c->g, v.child[i + 1])) |
+                                            through(r->lists, graph_view(c->g, v.child[i + 1]).free);
         }
         walk(w, v.child[0], &inner);
         return;
@@ -86,8 +101,10 @@ static void walk(visitor *w, node n, const reading *r) {
 void schedule_visit_loads(const scheduler *c, node n, void (*visit)(void *, const load *), void *context) {
     visitor w = {c, visit, context, n, VISIT_BUDGET};
     reading r;
-    for (unsigned i = 0; i < GRAPH_INDICES; i++)
+    for (unsigned i = 0; i < GRAPH_INDICES; i++) {
         r.moves[i] = r.unit[i] = (index_set)1 << i;
+        r.lists[i]             = 0;
+    }
     walk(&w, n, &r);
 }
 
@@ -108,6 +125,48 @@ static void consider_order(void *context, const load *l) {
         o->best = space;
         o->seen = l->seen;
     }
+}
+
+typedef struct list_search {
+    const scheduler *c;
+    list_reads found;
+} list_search;
+
+static void note_lists(void *context, const load *l) {
+    list_search *s = context;
+    s->found.places |= l->lists;
+    for (unsigned i = 0; i < l->seen.rank && s->c->s->buffer[l->buffer].element == ELEMENT_FLOAT; i++)
+        *(l->lists ? &s->found.beside : &s->found.plain) |= (index_set)1 << l->seen.index[i] & ~l->by_list;
+}
+
+list_reads schedule_list_reads(const scheduler *c, node n) {
+    list_search s = {.c = c};
+    schedule_visit_loads(c, n, note_lists, &s);
+    return s.found;
+}
+
+typedef struct smooth_search {
+    const scheduler *c;
+    double rough[GRAPH_INDICES];
+} smooth_search;
+
+static void note_rough(void *context, const load *l) {
+    smooth_search *s = context;
+    for (unsigned i = 0; i < GRAPH_INDICES; i++)
+        if (l->rough >> i & 1)
+            s->rough[i] += (double)graph_space(s->c->g, l->all);
+}
+
+index_id schedule_smoothest(const scheduler *c, node n, index_set among) {
+    smooth_search s = {.c = c};
+    index_id best   = GRAPH_INDICES;
+    schedule_visit_loads(c, n, note_rough, &s);
+    for (unsigned i = 0; i < graph_index_count(c->g); i++)
+        if (among >> i & 1 &&
+            (best == GRAPH_INDICES || s.rough[i] < s.rough[best] ||
+             (s.rough[i] == s.rough[best] && graph_index_extent(c->g, (index_id)i) > graph_index_extent(c->g, best))))
+            best = (index_id)i;
+    return best;
 }
 
 /* The order of the largest load's axes, the others outside it. */

@@ -11,6 +11,7 @@
 enum {
     ENOUGH_ITEMS = 64,
     SPLIT_BELOW  = 16,
+    LEAST_SPLIT  = 4,
     SIDE_UNIT    = 16, /* rows or columns of matrices that are worth dividing */
     LEAST_ALONG  = 4   /* of an index that a solve goes along */
 };
@@ -52,6 +53,14 @@ static axis_order without(const axis_order *order, index_set set) {
         if (!(set >> order->index[i] & 1))
             rest.index[rest.rank++] = order->index[i];
     return rest;
+}
+
+static axis_order with_last(const axis_order *order, index_set last) {
+    axis_order result = without(order, last);
+    for (unsigned i = 0; i < order->rank; i++)
+        if (last >> order->index[i] & 1)
+            result.index[result.rank++] = order->index[i];
+    return result;
 }
 
 static axis_order in_id_order(const scheduler *c, index_set set) {
@@ -129,12 +138,12 @@ static node split_scatter(scheduler *c, node domain, index_set result, index_set
     return rest ? graph_and(c->g, left, rest) : NODE_NONE;
 }
 
-node schedule_scatter_rest(scheduler *c, node n, index_id *scatter, node *to) {
+node schedule_scatter_rest(scheduler *c, node n, index_set open, index_id *scatter, node *to) {
     node_view v = graph_view(c->g, n);
     if (v.op != NODE_REDUCE || v.reduction != REDUCE_SUM || schedule_is_true(c->g, v.child[0]))
         return NODE_NONE;
     index_set elsewhere = graph_view(c->g, v.child[1]).free | v.vars;
-    node rest           = split_scatter(c, v.child[0], v.free & ~c->fixed, elsewhere, scatter, to);
+    node rest           = split_scatter(c, v.child[0], v.free & open, elsewhere, scatter, to);
     schedule_fit_nodes(c);
     return rest;
 }
@@ -147,16 +156,19 @@ static nest scatter_nest(scheduler *c, node n, uint32_t target, axis_order order
     axis_order bound = in_id_order(c, v.vars);
     if (!schedule_gathers(c, n))
         result.body = schedule_loops(c, &order, false, store(target, identity(c, v)));
-    index_id inner   = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
-    axis_order outer = without(&rest, inner == GRAPH_INDICES ? 0 : bit(inner));
-    statement *body  = accumulate(target, n, v, domain, scatter, to);
-    if (inner != GRAPH_INDICES) {
-        axis_order one = {.rank = 1, .index = {inner}};
-        body           = schedule_loops(c, &one, true, body);
-    }
-    body = schedule_loops(c, &bound, false, body);
+    index_id inner = rest.rank ? rest.index[rest.rank - 1] : GRAPH_INDICES;
+    /* all of an element that a list says is written at once */
+    index_set apart =
+        schedule_places(c->g, to) ? graph_view(c->g, to).free : ~(inner == GRAPH_INDICES ? 0 : bit(inner));
+    axis_order within = without(&rest, apart), outer = without(&rest, ~apart);
+    statement *body = accumulate(target, n, v, domain, scatter, to);
+    body            = schedule_loops(c, &within, true, body);
+    body            = schedule_loops(c, &bound, false, body);
     schedule_append(&result.body, schedule_loops(c, &outer, false, body));
     result.split = inner;
+    for (unsigned i = 0; i + 1 < within.rank; i++) /* short pieces of the innermost loop take longer */
+        if (graph_index_extent(c->g, within.index[i]) >= LEAST_SPLIT)
+            result.split = within.index[i];
     return result;
 }
 
@@ -165,7 +177,7 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     node domain      = schedule_is_true(c->g, v.child[0]) ? NODE_NONE : v.child[0];
     index_id scatter = GRAPH_INDICES;
     node to          = NODE_NONE;
-    node rest        = schedule_scatter_rest(c, n, &scatter, &to);
+    node rest        = schedule_scatter_rest(c, n, ~c->fixed, &scatter, &to);
     if (rest)
         return scatter_nest(c, n, target, order, schedule_is_true(c->g, rest) ? NODE_NONE : rest, scatter, to);
     v                = graph_view(c->g, n);
@@ -173,6 +185,7 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     index_id inner   = schedule_innermost(c, n, open | v.vars, NULL);
     nest result      = {NULL, GRAPH_INDICES};
     axis_order bound = in_id_order(c, v.vars & ~(inner == GRAPH_INDICES ? 0 : bit(inner)));
+    list_reads reads = schedule_list_reads(c, n);
     if (inner == GRAPH_INDICES || (v.vars & bit(inner))) {
         statement *s = schedule_statement(STATEMENT_REDUCE);
         s->target    = target;
@@ -185,15 +198,17 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
             s->var[s->var_count++] = bound.index[i];
         if (inner != GRAPH_INDICES)
             s->var[s->var_count++] = inner;
+        order       = with_last(&order, reads.beside); /* all of a position that a list says is read at once */
         result.body = schedule_loops(c, &order, true, s);
         return result;
     }
-    axis_order one   = {.rank = 1, .index = {inner}};
-    axis_order outer = without(&order, bit(inner));
-    statement *body  = schedule_gathers(c, n) ? NULL : schedule_loops(c, &one, true, store(target, identity(c, v)));
-    v                = graph_view(c->g, n);
+    index_set inside = reads.places & v.vars ? reads.beside | bit(inner) : bit(inner);
+    axis_order outer = without(&order, inside), within = with_last(&order, bit(inner));
+    within          = without(&within, ~inside);
+    statement *body = schedule_gathers(c, n) ? NULL : schedule_loops(c, &within, true, store(target, identity(c, v)));
+    v               = graph_view(c->g, n);
     schedule_append(&body, schedule_loops(c, &bound, false,
-                                          schedule_loops(c, &one, true,
+                                          schedule_loops(c, &within, true,
                                                          accumulate(target, n, v, domain, GRAPH_INDICES, NODE_NONE))));
     result.body     = schedule_loops(c, &outer, true, body);
     int64_t outside = graph_space(c->g, v.free & ~c->fixed & ~bit(inner));
@@ -202,9 +217,14 @@ static nest reduce_nest(scheduler *c, node n, uint32_t target, axis_order order)
     return result;
 }
 
+/* The index along which a selection writes its answers. */
+static index_set answers(node_view v) {
+    return v.op == NODE_CHOSEN ? v.vars : bit(v.scan_index);
+}
+
 static nest topk_nest(scheduler *c, node n, uint32_t target, axis_order order) {
     node_view v     = graph_view(c->g, n);
-    axis_order rows = without(&order, bit(v.scan_index));
+    axis_order rows = without(&order, answers(v));
     statement *s    = schedule_statement(STATEMENT_TOPK);
     s->target       = target;
     s->value        = n;
@@ -252,6 +272,7 @@ static nest nest_of(scheduler *c, node n, uint32_t target, axis_order order) {
     case NODE_REDUCE:
         return reduce_nest(c, n, target, order);
     case NODE_TOPK:
+    case NODE_CHOSEN:
         return topk_nest(c, n, target, order);
     case NODE_SOLVE:
         return solve_nest(c, n, target, order);
@@ -271,14 +292,6 @@ void schedule_row_first(const scheduler *c, axis_order *order) {
     memcpy(order->index + 1, rest.index, rest.rank * sizeof *rest.index);
 }
 
-/* The indices in order, those of a set last. */
-static axis_order with_last(const axis_order *order, index_set last) {
-    axis_order result = without(order, last), rest = without(order, ~last);
-    for (unsigned i = 0; i < rest.rank; i++)
-        result.index[result.rank++] = rest.index[i];
-    return result;
-}
-
 /* A solve's rows are outside the index that its statement goes along, if there is one. */
 static axis_order solve_order(const scheduler *c, node n, axis_order order) {
     node_view v      = graph_view(c->g, n);
@@ -293,9 +306,31 @@ static axis_order solve_order(const scheduler *c, node n, axis_order order) {
     return inner == GRAPH_INDICES ? order : with_last(&order, bit(inner));
 }
 
-/* TOPK writes whole rows, so its index comes last. */
-axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
-    axis_order order = schedule_order(c, n, axes);
+/* Where a list says what is read, or where to add, the largest load does not say which order is good. What is added
+ * goes along what is read in order; a sum that reads in order along what it sums over leaves results that are best
+ * read along the list. */
+static axis_order listed_order(scheduler *c, node n, axis_order order) {
+    node_view v    = graph_view(c->g, n);
+    index_set axes = 0;
+    index_id along = GRAPH_INDICES;
+    node to        = NODE_NONE;
+    for (unsigned i = 0; i < order.rank; i++)
+        axes |= bit(order.index[i]);
+    if (v.op != NODE_REDUCE)
+        return order;
+    if (schedule_scatter_rest(c, n, axes, &along, &to)) {
+        axes &= schedule_places(c->g, to) ? ~bit(along) : 0;
+        return axes ? with_last(&order, bit(schedule_smoothest(c, n, axes))) : order;
+    }
+    v              = graph_view(c->g, n);
+    index_id inner = schedule_innermost(c, n, v.free | v.vars, NULL);
+    list_reads l   = schedule_list_reads(c, n);
+    return inner != GRAPH_INDICES && v.vars >> inner & 1 ? with_last(&order, l.places & ~l.plain & axes) : order;
+}
+
+/* Selections write whole rows, so that index comes last. */
+axis_order schedule_layout(scheduler *c, node n, index_set axes) {
+    axis_order order = listed_order(c, n, schedule_order(c, n, axes));
     node_view v      = graph_view(c->g, n);
     axis_order hint  = {0};
     for (unsigned i = 0; i < c->hint.rank; i++)
@@ -303,8 +338,8 @@ axis_order schedule_layout(const scheduler *c, node n, index_set axes) {
             hint.index[hint.rank++] = c->hint.index[i];
     if (hint.rank == order.rank)
         order = hint;
-    if (v.op == NODE_TOPK)
-        order = with_last(&order, bit(v.scan_index));
+    if (graph_selects(v.op))
+        order = with_last(&order, answers(v));
     if (v.op == NODE_SOLVE)
         order = solve_order(c, n, order);
     if (c->open && !c->whole && !c->sink)
@@ -346,8 +381,10 @@ static void visit_inside(const scheduler *c, node n, inside *in) {
             in->mixed |= bit(v.substituted[i]);
     if (v.op == NODE_SOLVE)
         in->mixed |= v.vars;
-    if (v.op == NODE_TOPK || v.op == NODE_SCAN || v.op == NODE_SOLVE)
+    if (graph_selects(v.op) || v.op == NODE_SCAN || v.op == NODE_SOLVE)
         in->mixed |= bit(v.scan_index);
+    if (v.op == NODE_CHOSEN)
+        in->mixed |= v.vars;
     if (v.op == NODE_SCAN)
         for (unsigned k = 0; k < v.child_count / 2; k++)
             in->all &= graph_view(c->g, graph_scan_node(c->g, v.scan_label, k)).free;
@@ -390,7 +427,7 @@ static void store_bodies(scheduler *c, uint32_t label) {
 }
 
 static bool has_own_loops(node_op op) {
-    return op == NODE_REDUCE || op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE;
+    return op == NODE_REDUCE || op == NODE_SCAN || graph_selects(op) || op == NODE_SOLVE;
 }
 
 /* One state of a scan. */

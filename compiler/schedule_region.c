@@ -16,17 +16,18 @@
 #include <string.h>
 
 enum {
-    NEVER       = 1000, /* level of what is never complete */
-    LONG        = 4096, /* how long a sequence to plan for */
-    SHORT       = 16,   /* blocks of a shorter index would save little */
-    BLOCK_BYTES = 64 << 20,
-    LEAST_ROWS  = 16,
-    MOST_ROWS   = 256,
-    WORKERS     = 8, /* threads to plan for */
-    PRICED_ROWS = 64
+    NEVER        = 1000, /* level of what is never complete */
+    LONG         = 4096, /* how long a sequence to plan for */
+    SHORT        = 16,   /* blocks of a shorter index would save little */
+    BLOCK_BYTES  = 64 << 20,
+    LEAST_ROWS   = 16,
+    MOST_ROWS    = 256,
+    COPIED_BYTES = 1 << 20, /* copies stay in the cache until they are used */
+    WORKERS      = 8,       /* threads to plan for */
+    PRICED_ROWS  = 64
 };
 
-static const double WIDE = 8;
+static const double WIDE = 8, WIDE_LISTED = 2;
 
 typedef struct levels {
     int near, far;
@@ -38,7 +39,7 @@ typedef struct reader {
     node_op op;
     index_set free;
     index_set bound; /* REDUCE: the indices that it reduces over */
-    index_set runs;  /* SCAN, TOPK, SOLVE: the indices that it runs over */
+    index_set runs;  /* SCAN, TOPK, CHOSEN, SOLVE: the indices that it runs over */
     index_set moved; /* GATHER: the indices that its body has at other values */
     uint32_t first;  /* child of the finder */
     uint32_t count;
@@ -56,6 +57,7 @@ typedef struct finder {
     size_t wide_count, first, last; /* of the component that is looked at */
     double planned[GRAPH_INDICES];  /* extents to plan for */
     double largest;                 /* elements of the largest input */
+    index_set places;               /* indices of lists of positions */
     double *seen; /* node: elements of the largest thing that whoever reads it reads; 0: not known yet */
     uint8_t *known;
     uint32_t *parent;        /* node: union of wide nodes */
@@ -136,8 +138,10 @@ static bool may_be_wide(const scheduler *c, node n) {
     return c->stored[n] && op != NODE_TENSOR && !c->inside[n];
 }
 
-static double ratio(const finder *f) {
-    return f->c->options->wide > 0 ? f->c->options->wide : WIDE;
+/* What is computed for every place of a list is needed in the same row only: to keep it never pays. */
+static double ratio(const finder *f, index_set free) {
+    double wide = f->c->options->wide > 0 ? f->c->options->wide : WIDE;
+    return free & f->places ? fmin(wide, WIDE_LISTED) : wide;
 }
 
 /* Elements of the largest thing that is loaded where n is read: n itself where it is stored and narrow. */
@@ -151,13 +155,16 @@ static double seen_through(finder *f, node n) {
     node child[MOST_CHILDREN];
     unsigned count = children_of(c, n, child, MOST_CHILDREN);
     double below   = 0;
-    for (unsigned i = 0; i < count; i++)
-        below = fmax(below, seen_through(f, child[i]));
+    for (unsigned i = 0; i < count; i++) {
+        double seen = seen_through(f, child[i]);
+        if (v.op != NODE_GATHER || i == 0) /* where something is read is not what is read */
+            below = fmax(below, seen);
+    }
     double own = planned_space(f, v.free);
     if (v.op == NODE_TENSOR)
         below = own;
     else if (may_be_wide(c, n) && below > 0) {
-        if (own >= ratio(f) * fmax(below, f->largest))
+        if (own >= ratio(f, v.free) * fmax(below, f->largest))
             c->member[n] = n;
         else
             below = own;
@@ -204,7 +211,7 @@ static void find_loadless(finder *f) {
         double most = 0;
         for (size_t i = 0; i < narrow.count; i++)
             most = fmax(most, planned_space(f, narrow.set[i] & v.free));
-        if (planned_space(f, v.free) >= ratio(f) * fmax(most, 1))
+        if (planned_space(f, v.free) >= ratio(f, v.free) * fmax(most, 1))
             c->member[n] = (uint32_t)n;
     }
     free(narrow.set);
@@ -326,7 +333,7 @@ static void add_child(finder *f, node n) {
 static index_set runs_over(node_view v) {
     if (v.op == NODE_SOLVE)
         return bit(v.scan_index) | v.vars;
-    return v.op == NODE_SCAN || v.op == NODE_TOPK ? bit(v.scan_index) : 0;
+    return v.op == NODE_SCAN || graph_selects(v.op) ? bit(v.scan_index) : 0;
 }
 
 /* n after all that it reads. */
@@ -403,7 +410,7 @@ static bool mixes_rows(finder *f, node n, uint32_t label, bool moved, node_map m
         return moved;
     if (c->inside[n] == 0 || !schedule_is_new(&met[moved], n))
         return false;
-    bool whole = (v.op == NODE_TOPK || v.op == NODE_SOLVE) && (runs_over(v) & bit(f->row));
+    bool whole = (graph_selects(v.op) || v.op == NODE_SOLVE) && (runs_over(v) & bit(f->row));
     bool here  = whole || (v.op == NODE_REDUCE && (v.vars & bit(f->row)));
     for (unsigned i = 0; v.op == NODE_GATHER && i + 1 < v.child_count; i++)
         here |= v.substituted[i] == f->row;
@@ -630,7 +637,12 @@ static int64_t rows_of(finder *f, int level) {
         if (root_level(f, f->roots[i]) == level)
             place_below(&p, f->roots[i]);
     node_map_free(&p.met);
-    int64_t rows = (int64_t)(BLOCK_BYTES / (4 * fmax(space, 1)));
+    bool copied = false; /* is what is read at the places of a list copied? */
+    for (size_t i = f->first; i < f->last; i++) {
+        node_view v = graph_view(c->g, f->wide[i]);
+        copied |= (v.free & f->places) && v.op == NODE_GATHER;
+    }
+    int64_t rows = (int64_t)((copied ? COPIED_BYTES : BLOCK_BYTES) / (4 * fmax(space, 1)));
     rows         = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
     return rows < extent ? rows : extent;
 }
@@ -665,7 +677,7 @@ static void keep_whole(finder *f) {
 }
 
 static bool may_be_row(const finder *f, index_set shared, index_id i) {
-    return (shared >> i & 1) && (f->planned[i] >= SHORT || f->c->options->rows);
+    return (shared & ~f->places) >> i & 1 && (f->planned[i] >= SHORT || f->c->options->rows);
 }
 
 /* A walk by blocks of rows can make results that have the row and results that grow from block to block, all from one
@@ -711,7 +723,7 @@ static bool find_other_levels(finder *f, index_id other, const uint8_t *growing)
 static bool in_order(const finder *f) {
     for (size_t i = f->first; i < f->last; i++) {
         node_op op = graph_view(f->c->g, f->wide[i]).op;
-        if (op == NODE_SCAN || op == NODE_TOPK || op == NODE_SOLVE || f->c->inside[f->wide[i]])
+        if (op == NODE_SCAN || graph_selects(op) || op == NODE_SOLVE || f->c->inside[f->wide[i]])
             return true;
     }
     return false;
@@ -947,6 +959,8 @@ void schedule_find_regions(scheduler *c) {
     f.visited = schedule_allocate(f.count + 1, 1);
     f.root    = schedule_allocate(f.count + 1, 1);
     f.roots   = schedule_allocate(f.count + 1, sizeof *f.roots);
+    for (size_t n = 1; n <= f.count; n++)
+        f.places |= graph_view(c->g, (node)n).op == NODE_CHOSEN ? graph_view(c->g, (node)n).vars : 0;
     for (uint32_t i = 0; i < graph_output_count(c->g); i++)
         seen_through(&f, graph_output(c->g, i)->node);
     find_loadless(&f);

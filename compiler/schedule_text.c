@@ -423,6 +423,8 @@ void schedule_print(schedule *s, FILE *file) {
     printer p           = {.s = s, .g = s->graph, .file = file, .cost = cost};
     fprintf(file, "schedule of %u steps, workspace %llu bytes\n", s->step_count, (unsigned long long)s->workspace);
     fputs(graph_notes(s->graph), file);
+    for (const char *line = s->selections; line && *line; line = strchr(line, '\n') + 1)
+        fprintf(file, "# %.*s\n", (int)strcspn(line, "\n"), line);
     if (s->given_up)
         fprintf(file, "# less is fused than could be: %s\n", s->given_up);
     print_steps(&p, 0, s->step_count, 0);

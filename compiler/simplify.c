@@ -116,7 +116,7 @@ static uint8_t *keep_exact(const simplifier *s, const uint8_t *reached) {
         node_view v  = graph_view(g, (node)n);
         bool steps   = v.op == NODE_TO_INT || v.op == NODE_FLOOR || v.op == NODE_LESS || v.op == NODE_LESS_EQUAL;
         bool extreme = v.op == NODE_REDUCE && (v.reduction == REDUCE_MAX || v.reduction == REDUCE_MIN);
-        bool same    = v.op == NODE_EQUAL || v.op == NODE_TOPK || extreme;
+        bool same    = v.op == NODE_EQUAL || graph_selects(v.op) || extreme;
         bool through = graph_op_is_pointwise(v.op) || v.op == NODE_GATHER;
         for (unsigned i = 0; reached[n] && i < v.child_count; i++) {
             node child = v.child[i];
@@ -274,6 +274,8 @@ static node visit(simplifier *s, node n) {
         return graph_topk(g, v.scan_index, child[0], child[1], v.integer);
     case NODE_SOLVE:
         return graph_solve(g, v.scan_index, graph_solve_column(g, n), v.reverse, child[0], child[1]);
+    case NODE_CHOSEN:
+        return graph_chosen(g, v.scan_index, (index_id)__builtin_ctzll(v.vars), child[0], child[1]);
     case NODE_ADD:
     case NODE_SUB:
         if (v.type == TYPE_FLOAT && !s->exact[n])

@@ -322,7 +322,7 @@ static bool is_opaque(simplifier *s, node n) {
     if (s->opaque[n])
         return s->opaque[n] > 0;
     node_view v = graph_view(s->g, n);
-    bool opaque = v.op == NODE_RANDOM || v.op == NODE_TOPK || v.op == NODE_SCAN || v.op == NODE_PREVIOUS ||
+    bool opaque = v.op == NODE_RANDOM || graph_selects(v.op) || v.op == NODE_SCAN || v.op == NODE_PREVIOUS ||
                   v.op == NODE_SOLVE || (v.op == NODE_TENSOR && v.type == TYPE_FLOAT);
     for (unsigned i = 0; i < v.child_count && !opaque; i++)
         opaque = is_opaque(s, graph_view(s->g, n).child[i]);

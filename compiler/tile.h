@@ -39,7 +39,8 @@ typedef enum statement_kind {
     STATEMENT_REDUCE, /* target[…] = reduction over `vars` (innermost last) of summand where domain, held in a register
                        */
     STATEMENT_ACCUMULATE, /* target[…] = target[…] op summand where domain; see scatter */
-    STATEMENT_TOPK,       /* target[…, over, …] for all values of `over`: the TOPK node `value` */
+    STATEMENT_TOPK, /* target[…, over, …] for all values of `over`: the TOPK node `value`, or of the index of a
+                     * CHOSEN node */
     STATEMENT_SOLVE, /* target[…, index, …, var, …] for all values of `index` and, where it has one, of its var: the
                       * SOLVE node `value`, row after row */
     STATEMENT_PRODUCT /* a product of matrices: *product, for the values of the indices open here */
@@ -74,7 +75,7 @@ typedef struct statement statement;
 struct statement {
     statement_kind kind;
     statement *next; /* the statement after this one, in the same loop */
-    index_id index;  /* FOR, BLOCK, TOPK, SOLVE: the row */
+    index_id index;  /* FOR, BLOCK; TOPK: selected along; SOLVE: the row */
     bool reverse;    /* FOR, BLOCK, SOLVE: from the last to the first */
     bool parallel;   /* iterations write different elements; of BLOCK too */
     /* BLOCK: blocks of `block` values from lo up to hi (INT nodes; NODE_NONE: of all values); the last may be shorter.
@@ -90,7 +91,7 @@ struct statement {
     matrix_product *product;
     /* the others */
     uint32_t target;     /* buffer */
-    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK node;
+    node value;          /* STORE: the node; REDUCE, ACCUMULATE: the REDUCE node; TOPK: the TOPK or CHOSEN node;
                           * SOLVE: the SOLVE node */
     reduction reduction; /* REDUCE, ACCUMULATE */
     bool into;           /* REDUCE: begins with what target holds, not with the reduction's identity */
@@ -155,6 +156,7 @@ typedef struct schedule {
     step *step;
     uint32_t step_count;
     uint64_t workspace; /* bytes */
+    char *selections;   /* which are lists and which conditions, lines of text; NULL: there are none */
     char *given_up;     /* what was wrong with a schedule that fuses more; NULL: nothing */
 } schedule;
 

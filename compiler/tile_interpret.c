@@ -598,16 +598,20 @@ static void run_topk(machine *m, const statement *s) {
         if (needed(m, evaluate(m, v.child[0])) != 0)
             row[count++] = (ranked){needed(m, score), k};
     }
-    interpret_rank(row, count);
-    for (int64_t k = m->begin[i]; k < m->end[i] && !m->failed; k++) {
-        go(m, i, k);
-        store(m, s->target, 0);
-    }
-    for (size_t k = 0; k < count && (int64_t)k < v.integer && !m->failed; k++) {
-        go(m, i, row[k].at);
-        store(m, s->target, 1);
-    }
     go_back(m, i, before);
+    count          = interpret_choose(row, count, v.integer);
+    bool chosen    = v.op == NODE_CHOSEN;
+    index_id along = chosen ? (index_id)__builtin_ctzll(v.vars) : i;
+    before         = place_of(m, along);
+    for (int64_t k = m->begin[along]; k < m->end[along] && !m->failed; k++) {
+        go(m, along, k);
+        store(m, s->target, chosen ? (double)graph_index_extent(m->g, i) : 0);
+    }
+    for (size_t k = 0; k < count && !m->failed; k++) {
+        go(m, along, chosen ? (int64_t)k : row[k].at);
+        store(m, s->target, chosen ? (double)row[k].at : 1);
+    }
+    go_back(m, along, before);
     free(row);
 }
 

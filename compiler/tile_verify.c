@@ -388,15 +388,27 @@ static bool accumulate(verifier *v, const statement *s) {
 
 static bool topk(verifier *v, const statement *s) {
     index_set open = v->open, loops = v->loops;
-    if (!of_kind(v, s->value, NODE_TOPK) || !begins(v, s->index))
+    bool list = is_node(v, s->value) && graph_view(v->g, s->value).op == NODE_CHOSEN;
+    if (!of_kind(v, s->value, list ? NODE_CHOSEN : NODE_TOPK) || !begins(v, s->index))
         return false;
-    node_view view = graph_view(v->g, s->value);
+    node_view view  = graph_view(v->g, s->value);
+    index_id answer = list ? (index_id)__builtin_ctzll(view.vars) : s->index;
     if (view.scan_index != s->index)
         return fail(v, "%%%u does not select along %s", s->value, name_of(v, s->index));
     go(v, s->index);
-    bool good = children(v, view) && target_written(v, s, 0);
-    if (good && !(axes_of(&v->s->buffer[s->target]) & bit(s->index)))
-        good = fail(v, "buffer %u has no axis %s", s->target, name_of(v, s->index));
+    bool good = children(v, view);
+    v->open   = open;
+    v->loops  = loops;
+    if (good && list && v->ranged & bit(answer))
+        good = fail(v, "a block of %s is open where a list along it is made", name_of(v, answer));
+    if (good && begins(v, answer)) {
+        go(v, answer);
+        good = target_written(v, s, 0);
+        if (good && !(axes_of(&v->s->buffer[s->target]) & bit(answer)))
+            good = fail(v, "buffer %u has no axis %s", s->target, name_of(v, answer));
+    } else {
+        good = false;
+    }
     v->open  = open;
     v->loops = loops;
     return good;

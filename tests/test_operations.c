@@ -80,6 +80,31 @@ static void selections(void **state) {
     agree(&f, 4e-6);
 }
 
+/* The same as a list, which is longer than some rows and ends in "no more"; read through it, and scattered. */
+static void lists_of_selections(void **state) {
+    (void)state;
+    fixture f     = make(12, 5);
+    graph *g      = f.g;
+    index_id four = graph_index(g, "four", 4), i = f.t;
+    node t = graph_index_value(g, f.t), s = graph_index_value(g, f.s);
+    node other    = graph_gather(g, f.a, 1, &i, &s);
+    node score    = graph_reduce(g, REDUCE_SUM, (index_set)1 << f.d, NODE_NONE, graph_mul(g, f.b, other));
+    node rounded  = graph_pointwise(g, NODE_FLOOR, score, NODE_NONE, NODE_NONE); /* many ties */
+    node causal   = graph_pointwise(g, NODE_LESS_EQUAL, s, t, NODE_NONE);
+    node list     = graph_chosen(g, f.s, four, causal, rounded);
+    node read     = graph_gather(g, f.a, 1, &i, &list);
+    node there    = graph_pointwise(g, NODE_LESS, list, graph_int(g, 12), NODE_NONE);
+    node here     = graph_pointwise(g, NODE_EQUAL, list, s, NODE_NONE);
+    index_set all = (index_set)1 << f.t | (index_set)1 << four;
+    give(g, "list", list);
+    /* NaN of what is negative is below -inf, which is what 0 gives */
+    give(g, "no numbers", graph_chosen(g, f.s, four, causal, unary(g, NODE_LOG, rounded)));
+    give(g, "read", graph_reduce(g, REDUCE_SUM, (index_set)1 << four, there, read));
+    give(g, "how often", graph_reduce(g, REDUCE_SUM, all, here, graph_int(g, 1)));
+    give(g, "scattered", graph_reduce(g, REDUCE_SUM, all, here, f.b));
+    agree(&f, 4e-6);
+}
+
 static void random_numbers(void **state) {
     (void)state;
     fixture f = make(33, 17);
@@ -167,6 +192,7 @@ int main(void) {
         tests[n++] = (struct CMUnitTest){reduction_name[r], reductions, NULL, NULL, (void *)(uintptr_t)r};
     tests[n++] = (struct CMUnitTest){"gathers", gathers, NULL, NULL, NULL};
     tests[n++] = (struct CMUnitTest){"selections", selections, NULL, NULL, NULL};
+    tests[n++] = (struct CMUnitTest){"lists of selections", lists_of_selections, NULL, NULL, NULL};
     tests[n++] = (struct CMUnitTest){"random_numbers", random_numbers, NULL, NULL, NULL};
     tests[n++] = (struct CMUnitTest){"masked_overflow", masked_overflow, NULL, NULL, NULL};
     tests[n++] = (struct CMUnitTest){"extremes", extremes, NULL, NULL, NULL};

@@ -63,6 +63,7 @@ static schedule_options options_of(uint64_t seed) {
     return (schedule_options){.wide       = wide[draw >> 61],
                               .rows       = rows[(draw >> 50 & 0xff) % 5],
                               .stream     = stream[(draw >> 40 & 0xff) % 5],
+                              .listed     = draw >> 20 & 3 ? 0.01 : 8, /* of every selection, most often */
                               .unstreamed = (draw >> 30 & 7) == 0};
 }
 

@@ -24,9 +24,9 @@ typedef struct both_ways {
 } both_ways;
 
 /* Values are the initial ones. NULL and one line in `error` where the graph does not compile. */
-static inline both_ways *both_new(graph *g, char *error, size_t error_size) {
+static inline both_ways *both_new_planned(graph *g, const schedule_options *plan, char *error, size_t error_size) {
     uint32_t tensors = graph_tensor_count(g), outputs = graph_output_count(g);
-    compiled *code = compile_graph(g, &(compile_options){0}, error, error_size);
+    compiled *code = compile_graph(g, &(compile_options){.schedule = *plan}, error, error_size);
     if (!code)
         return NULL;
     both_ways *b = (both_ways *)enough(malloc(sizeof *b));
@@ -45,6 +45,10 @@ static inline both_ways *both_new(graph *g, char *error, size_t error_size) {
     for (uint32_t i = 0; i < outputs; i++)
         b->output[i] = enough(malloc((size_t)graph_output(g, i)->elements * sizeof(float)));
     return b;
+}
+
+static inline both_ways *both_new(graph *g, char *error, size_t error_size) {
+    return both_new_planned(g, &(schedule_options){0}, error, error_size);
 }
 
 /* Not the graph. */
