@@ -4,6 +4,7 @@
 #include "elaborate.h"
 #include "gradcheck.h"
 #include "interpret.h"
+#include "recurrence.h"
 #include "values.h"
 
 #include <math.h>
@@ -140,7 +141,8 @@ static void unused_is_not_made_in_a_spec(void **state) {
 
 /* Second derivatives */
 
-#define GIVEN "input x[t,d] input id[t] : int < T param w[t,d] ~ uniform(0.3, 1.2) param v[d] ~ uniform(-1, 1) "
+#define GIVEN                                                                                                          \
+    "index u:D input x[t,d] input id[t] : int < T param w[t,d] ~ uniform(0.3, 1.2) param v[d] ~ uniform(-1, 1) "
 
 static const char *const kinds[] = {
     "loss l = sum[t,d]((w[t,d] + v[d]) * w[t,d] * v[d])",
@@ -177,6 +179,8 @@ static const char *const kinds[] = {
     "loss l = sum[t,d](stop(w[t,d] * v[d]) * w[t,d] * w[t,d] * v[d])",
     "loss l = sum[t,d](softmax[t](w[t,d] * v[d]) * x[t,d]) + logsumexp[d](v[d] * v[d])",
     "loss l = sum[t,d](rmsnorm[d](w[t,d] * v[d]) * x[t,d] + layernorm[d](w[t,d]) * x[t,d])",
+    ("S[t,d,s] = S[t-1,d,s] - w[t,d] * (sum[u](w[t,u] * S[t-1,u,s]) - x[s,0]) from 0 "
+     "loss l = sum[t,s](exp(sum[d](v[d] * S[t,d,s])) * w[t,0])"),
     "loss a = sum[t,d](w[t,d] * w[t,d] * w[t,d]) loss b = sum[d](exp(v[d])) loss c = sum[t,d](w[t,d] * v[d])",
 };
 
@@ -217,6 +221,7 @@ static void second_derivatives(void **state) {
         char text[1024], error[256];
         snprintf(text, sizeof text, GIVEN "output all = sum[t,d](x[t,d] * w[t,d] * v[d] * id[t]) %s", kinds[i]);
         graph *g = of_text(text);
+        recurrence_by_chunks(g, &(recurrence_options){.chunk = 2}); /* solves come of nothing else */
         note_kinds(g, operation, reduction);
         square_gradients(g);
         assert_true(graph_verify(g, error, sizeof error));
@@ -236,9 +241,10 @@ static void second_derivatives(void **state) {
         free_values(g, value);
         graph_free(g);
     }
-    static const node_op boolean[] = {NODE_OR}; /* has no derivative, and nothing above needs it */
+    /* what has no derivative, and what only schedules have */
+    static const node_op without[] = {NODE_OR, NODE_CHOSEN};
     for (int op = NODE_INVALID + 1; op <= NODE_RANDOM; op++)
-        if (op != (int)boolean[0] && !operation[op])
+        if (op != (int)without[0] && op != (int)without[1] && !operation[op])
             fail_msg("no spec has %s", graph_op_is_pointwise((node_op)op) ? graph_op_name((node_op)op) : "a kind");
     for (int r = REDUCE_SUM; r <= REDUCE_MIN; r++)
         assert_true(reduction[r]);
