@@ -871,12 +871,42 @@ void schedule_visit_outside(const scheduler *c, uint32_t number, node n, void (*
  * though no two nodes do, they are taken apart: each result has a region of its own. */
 typedef struct cycles {
     scheduler *c;
-    uint8_t *node_state, *region_state; /* 0 not yet, 1 being looked at, 2 done */
-    uint32_t number;                    /* the region being looked at */
-    bool found;
+    uint32_t *node_place, *region_place; /* on the way, from 1; 0: not yet looked at, DONE: done */
+    uint32_t *way; /* from what was looked at first to what is now: a region's number, 0: a node */
+    uint32_t length;
 } cycles;
 
+enum { DONE = UINT32_MAX };
+
 static void look_at_region(cycles *q, uint32_t number);
+
+/* The way has come back to what has this place on it: of the regions from there on the first that can be is taken
+ * apart. */
+static void take_apart_from(cycles *q, uint32_t place) {
+    for (uint32_t i = place; i <= q->length; i++) {
+        region *r = &q->c->region[q->way[i]];
+        if (q->way[i] && r->inside_count > 1) {
+            r->split = true;
+            return;
+        }
+    }
+}
+
+/* False: there is nothing to look at any more. */
+static bool go_on(cycles *q, uint32_t *place, uint32_t number) {
+    if (*place && *place != DONE)
+        take_apart_from(q, *place);
+    if (*place)
+        return false;
+    *place         = ++q->length;
+    q->way[*place] = number;
+    return true;
+}
+
+static void go_back(cycles *q, uint32_t *place) {
+    q->length--;
+    *place = DONE;
+}
 
 static void look_at_node(void *context, node n) {
     cycles *q    = context;
@@ -885,23 +915,18 @@ static void look_at_node(void *context, node n) {
         look_at_region(q, c->region_of[n]);
         return;
     }
-    if (q->node_state[n])
+    if (!go_on(q, &q->node_place[n], 0))
         return;
-    q->node_state[n] = 1;
     schedule_visit_outside(c, 0, n, look_at_node, q);
+    go_back(q, &q->node_place[n]);
 }
 
 static void look_at_region(cycles *q, uint32_t number) {
-    if (q->region_state[number] == 1)
-        q->found = true;
-    if (q->region_state[number] == 1)
-        q->c->region[number].split = true;
-    if (q->region_state[number])
+    if (!go_on(q, &q->region_place[number], number))
         return;
-    q->region_state[number] = 1;
     for (uint32_t i = 0; i < q->c->region[number].inside_count; i++)
         schedule_visit_outside(q->c, number, q->c->region[number].inside[i], look_at_node, q);
-    q->region_state[number] = 2;
+    go_back(q, &q->region_place[number]);
 }
 
 static void split_region(scheduler *c, uint32_t number) {
@@ -933,8 +958,9 @@ static void split_region(scheduler *c, uint32_t number) {
 static void take_cycles_apart(scheduler *c) {
     for (bool again = true; again;) {
         cycles q       = {.c = c};
-        q.node_state   = schedule_allocate(c->node_capacity, 1);
-        q.region_state = schedule_allocate(c->region_count + 1, 1);
+        q.node_place   = schedule_allocate(c->node_capacity, sizeof *q.node_place);
+        q.region_place = schedule_allocate(c->region_count + 1, sizeof *q.region_place);
+        q.way          = schedule_allocate(c->node_capacity + c->region_count + 2, sizeof *q.way);
         for (uint32_t i = 1; i <= c->region_count; i++)
             look_at_region(&q, i);
         again = false;
@@ -943,8 +969,9 @@ static void take_cycles_apart(scheduler *c) {
                 split_region(c, i);
                 again = true;
             }
-        free(q.node_state);
-        free(q.region_state);
+        free(q.node_place);
+        free(q.region_place);
+        free(q.way);
     }
 }
 
