@@ -75,6 +75,7 @@ typedef struct random_tensor {
 
 struct random_spec {
     uint64_t seed;
+    char *text; /* of a file; NULL: of the tree */
     bool wild;
     bool pairs; /* with longer sequences, and definitions over pairs of positions */
     unsigned size_count, index_count, tensor_count;

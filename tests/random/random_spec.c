@@ -41,6 +41,8 @@ void random_spec_free(random_spec *s) {
         free(s->memory);
         s->memory = next;
     }
+    if (s)
+        free(s->text);
     free(s);
 }
 
@@ -225,6 +227,21 @@ random_spec *random_spec_new(uint64_t seed) {
     return s;
 }
 
+random_spec *random_spec_read(uint64_t seed, const char *path) {
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return NULL;
+    random_spec *s = need(calloc(1, sizeof *s));
+    size_t size    = 0;
+    FILE *copy     = need(open_memstream(&s->text, &size));
+    s->seed        = seed;
+    for (int c; (c = getc(file)) != EOF;)
+        putc(c, copy);
+    fclose(copy);
+    fclose(file);
+    return s;
+}
+
 bool random_spec_is_wild(const random_spec *s) {
     return s->wild;
 }
@@ -233,7 +250,10 @@ char *random_spec_text(const random_spec *s) {
     char *text  = NULL;
     size_t size = 0;
     FILE *file  = need(open_memstream(&text, &size));
-    random_print(s, file);
+    if (s->text)
+        fputs(s->text, file);
+    else
+        random_print(s, file);
     fclose(file);
     return need(text);
 }

@@ -11,6 +11,8 @@ typedef struct random_spec random_spec;
 /* A spec that includes lib/standard.att; free with random_spec_free. Ends the process with exit code 3 without memory.
  */
 random_spec *random_spec_new(uint64_t seed);
+/* One whose text is that of a file, and whose values are those of the seed; NULL: it cannot be read. */
+random_spec *random_spec_read(uint64_t seed, const char *path);
 void random_spec_free(random_spec *s);
 
 /* Most specs keep their values finite and moderate; a wild one takes logarithms of what may be negative, divides by
