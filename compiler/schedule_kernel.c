@@ -119,6 +119,17 @@ static bool tileable(check *q, node n) {
     return true;
 }
 
+bool kernel_can_compute(kernel *k, node n) {
+    const char *refused = k->refused;
+    node by             = k->refused_by;
+    check q             = {.k = k};
+    bool can            = tileable(&q, n);
+    node_map_free(&q.met);
+    k->refused    = refused;
+    k->refused_by = by;
+    return can;
+}
+
 static void forget(kernel *k) {
     if (k->room)
         memset(k->known, 0, k->room);

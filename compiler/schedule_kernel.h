@@ -141,8 +141,9 @@ const carried *kernel_carried(const kernel *k, node n); /* NULL: n is none of th
 void kernel_start_scans(kernel *k, unsigned pass);
 void kernel_emit_scan(kernel *k, const carried *s, uint32_t target);
 
-/* schedule_kernel.c: n is kept in tiles from now on. */
+/* schedule_kernel.c: n is kept in tiles from now on. Can what n is made of be computed tile by tile? */
 void kernel_note_wide(kernel *k, node n);
+bool kernel_can_compute(kernel *k, node n);
 
 /* schedule_tile.c. Buffers of the kernel; the tile of a node, 0: none yet. */
 uint32_t kernel_add_place(kernel *k, buffer_place place, value_type type, index_set axes);

@@ -307,6 +307,40 @@ static unsigned domains_of(const kernel *k, unsigned pass, node domain[MOST_ROOT
     return count;
 }
 
+/* Can the extremes that the condition compares be computed here? Those of a condition that is stored may be of what is
+ * wide, at another place. */
+static bool can_compare(kernel *k, node condition) {
+    node list[64];
+    unsigned count = domain_extremes(k->c->g, condition, list, 64);
+    bool can       = count <= 64;
+    schedule_fit_nodes(k->c);
+    for (unsigned i = 0; i < count && can; i++)
+        can = kernel_can_compute(k, list[i]);
+    return can;
+}
+
+static void bounds_of(kernel *k, node domain, node *lo, node *hi) {
+    domain_bounds(k->c->g, domain, view(k, domain).free & ~k->grid & ~bit(k->stream), k->stream, lo, hi);
+}
+
+static void conditions_of(kernel *k, node domain, node *empty, node *full) {
+    domain_of_tile(k->c->g, domain, view(k, domain).free & ~k->grid, empty, full);
+}
+
+/* The parts of a conjunction whose extremes can be computed; NODE_NONE: of none. */
+static node comparable(kernel *k, node domain) {
+    node_view v = view(k, domain);
+    if (v.op == NODE_AND) {
+        node right = v.child[1], first = comparable(k, v.child[0]);
+        return kernel_both(k->c->g, first, comparable(k, right));
+    }
+    node lo, hi, empty, full;
+    bounds_of(k, domain, &lo, &hi);
+    conditions_of(k, domain, &empty, &full);
+    bool can = can_compare(k, lo) && can_compare(k, hi) && can_compare(k, empty) && can_compare(k, full);
+    return can ? domain : NODE_NONE;
+}
+
 /* Where the stream has anything for the rows of a block, in any reduction of the pass. */
 static void stream_bounds(kernel *k, unsigned pass, node *lo, node *hi) {
     graph *g   = k->c->g;
@@ -317,7 +351,13 @@ static void stream_bounds(kernel *k, unsigned pass, node *lo, node *hi) {
     for (unsigned i = 0; i < count; i++) {
         node low = NODE_NONE, high = NODE_NONE, domain = list[i];
         if (!schedule_is_true(g, domain))
-            domain_bounds(g, domain, view(k, domain).free & ~k->grid & ~bit(k->stream), k->stream, &low, &high);
+            bounds_of(k, domain, &low, &high);
+        if (!can_compare(k, low) || !can_compare(k, high)) {
+            low = high = NODE_NONE;
+            domain     = comparable(k, domain);
+            if (domain)
+                bounds_of(k, domain, &low, &high);
+        }
         *lo   = first ? low : *lo && low ? graph_pointwise(g, NODE_MINIMUM, *lo, low, NODE_NONE) : NODE_NONE;
         *hi   = first ? high : *hi && high ? graph_pointwise(g, NODE_MAXIMUM, *hi, high, NODE_NONE) : NODE_NONE;
         first = false;
@@ -340,7 +380,14 @@ static void tile_conditions(kernel *k, unsigned pass, node *empty, node *full) {
         if (schedule_is_true(g, domain))
             f = graph_bool(g, true);
         else
-            domain_of_tile(g, domain, view(k, domain).free & ~k->grid, &e, &f);
+            conditions_of(k, domain, &e, &f);
+        if (!can_compare(k, e) || !can_compare(k, f)) {
+            e      = NODE_NONE;
+            domain = comparable(k, domain);
+            if (domain)
+                conditions_of(k, domain, &e, &f);
+            f = NODE_NONE;
+        }
         *empty = *empty && e ? graph_and(g, *empty, e) : NODE_NONE;
         *full  = *full && f ? graph_and(g, *full, f) : NODE_NONE;
     }
