@@ -670,6 +670,8 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         return check_gradients(s, mechanism, &how, g, d);
     if (s->command == RUN && !s->machine && !s->tiles && !s->compare)
         return run(s, g, NULL);
+    if (s->command == COMPILE && !s->output && !wants(s, "program") && !wants(s, "schedule") && !wants(s, "llvm"))
+        return EXIT_DONE;
     graph *program = make_program(s, mechanism, &how, d);
     if (program && wants(s, "program"))
         print_graph(s, program);

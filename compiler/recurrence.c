@@ -336,17 +336,74 @@ static int64_t choose_chunk(recurrence *x, int64_t wanted) {
     return best;
 }
 
-static void try_scan(graph *g, uint32_t label, const recurrence_options *options) {
+/* For each node what reads it other than inside a sum, on a way on which a value stays linear in it: then no sum reads
+ * it instead. NODE_NONE: nothing does. A node that is itself a result, or that no result needs, stands for itself.
+ * Found for all at once, in one walk from the results down; a look at one scan walks through all that is above it. */
+static node *find_bare(const graph *g) {
+    node count     = (node)graph_node_count(g);
+    node *bare     = enough(calloc((size_t)count + 1, sizeof *bare));
+    uint8_t *needs = enough(calloc((size_t)count + 1, 1));
+    for (uint32_t i = 0; i < graph_output_count(g); i++) {
+        node n   = graph_output(g, i)->node;
+        bare[n]  = n;
+        needs[n] = 1;
+    }
+    for (node n = count; n > 0; n--) {
+        node_view v = graph_view(g, n);
+        if (!needs[n]) {
+            bare[n] = n;
+            continue;
+        }
+        bool passes = v.op == NODE_ADD || v.op == NODE_SUB || v.op == NODE_NEG || v.op == NODE_MUL ||
+                      v.op == NODE_DIV || v.op == NODE_SELECT || v.op == NODE_GATHER;
+        bool sums = v.op == NODE_REDUCE && v.reduction == REDUCE_SUM;
+        for (unsigned i = 0; i < v.child_count; i++) {
+            needs[v.child[i]] = 1;
+            if (!sums && !(passes && !bare[n]) && !bare[v.child[i]])
+                bare[v.child[i]] = n;
+        }
+    }
+    free(needs);
+    return bare;
+}
+
+static bool is_result(const graph *g, node n) {
+    bool found = false;
+    for (uint32_t i = 0; i < graph_output_count(g); i++)
+        found |= graph_output(g, i)->node == n;
+    return found;
+}
+
+static bool is_read_in_sums(recurrence *x, const node *bare) {
+    for (unsigned k = 0; k < x->states; k++) {
+        node by = bare[x->scan[k]];
+        if (is_result(x->g, x->scan[k]))
+            return refuse(x, "it is itself a result", NODE_NONE);
+        if (by && by != x->scan[k])
+            return refuse(x, "this reads the state element by element", by);
+    }
+    return true;
+}
+
+static bool is_needed(const graph *g, uint32_t label, const node *bare) {
+    bool needed = false;
+    for (unsigned k = 0; k < graph_scan_states(g, label); k++) {
+        node scan = graph_scan_node(g, label, k);
+        needed |= bare[scan] != scan || is_result(g, scan);
+    }
+    return needed;
+}
+
+static void try_scan(graph *g, uint32_t label, const node *bare, const recurrence_options *options) {
     recurrence x = {.g = g};
-    if (recognise(&x, label) && find_readers(&x) && find_vectors(&x)) {
+    if (recognise(&x, label) && is_read_in_sums(&x, bare) && find_readers(&x) && find_vectors(&x)) {
         x.chunk = choose_chunk(&x, options->chunk);
         if (!x.chunk)
             refuse(&x, "that takes less time", NODE_NONE);
         else if (!recurrence_rewrite(&x))
             refuse(&x, "a graph has no room for more indices", NODE_NONE);
     }
-    if (x.reader_count || !x.refused || strcmp(x.refused, "nothing reads it") != 0)
-        recurrence_note(&x);
+    recurrence_note(&x);
     node_map_free(&x.inside.depends);
     node_map_free(&x.outside.depends);
     node_map_free(&x.met);
@@ -355,10 +412,11 @@ static void try_scan(graph *g, uint32_t label, const recurrence_options *options
 
 void recurrence_by_chunks(graph *g, const recurrence_options *options) {
     static const recurrence_options by_cost;
-    options = options ? options : &by_cost;
+    options    = options ? options : &by_cost;
+    node *bare = find_bare(g);
     /* from the last on: those that it reads are still what they were */
-    for (uint32_t label = graph_scan_labels(g); label > 0 && !options->never; label--) {
-        if (graph_scan_node(g, label, 0))
-            try_scan(g, label, options);
-    }
+    for (uint32_t label = graph_scan_labels(g); label > 0 && !options->never; label--)
+        if (graph_scan_node(g, label, 0) && is_needed(g, label, bare))
+            try_scan(g, label, bare, options);
+    free(bare);
 }

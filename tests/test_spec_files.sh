@@ -173,7 +173,7 @@ check "no gradient is wanted" 0 '' "$bin/attnc" orphan.att
 timeout 20 "$bin/attnc" good.att --dump=graph --explain >out 2>err && [ "$(tail -n +2 out)" = '%2 : float[t] = tensor x  # input
 output y[t] = %2' ]
 count $? "--explain of a graph: $(cat out err)"
-check "--explain alone" 2 '^attnc: --explain goes with --dump=graph or --dump=grad ' "$bin/attnc" good.att --explain
+check "--explain alone" 2 '^attnc: --explain goes with --dump=graph, grad or program ' "$bin/attnc" good.att --explain
 check "--explain of no graph" 2 '^attnc: --explain goes with ' "$bin/attnc" good.att --explain --dump=ast,llvm
 check "--explain of one of two" 0 '' "$bin/attnc" good.att --explain --dump=ast,grad
 check "--without" 0 '' "$bin/attnc" good.att --without=cancel,common_factor --without=all
