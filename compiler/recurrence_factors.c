@@ -115,16 +115,18 @@ static node peel(graph *g, node n, index_set indices, node *rest) {
         node_view w = v.op == NODE_GATHER ? graph_view(g, v.child[0]) : v;
         if (w.op != NODE_MUL && w.op != NODE_NEG)
             return n;
-        node part[2] = {w.child[0], w.op == NODE_MUL ? w.child[1] : graph_float(g, -1)};
-        if (v.op == NODE_GATHER) {
-            index_id from[GRAPH_INDICES];
-            node to[GRAPH_INDICES];
-            unsigned count = v.child_count - 1;
-            memcpy(from, v.substituted, count);
-            memcpy(to, v.child + 1, count * sizeof *to);
-            for (unsigned i = 0; i < 2; i++)
-                part[i] = graph_gather(g, part[i], count, from, to);
+        index_id from[GRAPH_INDICES];
+        node to[GRAPH_INDICES];
+        unsigned count = v.op == NODE_GATHER ? v.child_count - 1 : 0;
+        for (unsigned i = 0; i < count; i++) {
+            from[i] = v.substituted[i];
+            to[i]   = v.child[i + 1];
         }
+        node part[2] = {w.child[0], w.op == NODE_MUL ? w.child[1] : NODE_NONE};
+        if (!part[1])
+            part[1] = graph_float(g, -1);
+        for (unsigned i = 0; i < 2 && count; i++)
+            part[i] = graph_gather(g, part[i], count, from, to);
         bool has[2] = {(graph_view(g, part[0]).free & indices) != 0, (graph_view(g, part[1]).free & indices) != 0};
         if (has[0] == has[1])
             return n;

@@ -102,7 +102,7 @@ static bool find_below(kernel *k, node n, node_map *met) {
         return true;
     node_view v = view(k, n);
     for (unsigned i = 0; i < v.child_count; i++)
-        if (v.op != NODE_PREVIOUS && !find_below(k, v.child[i], met))
+        if (v.op != NODE_PREVIOUS && !find_below(k, view(k, n).child[i], met)) /* looking makes nodes */
             return false;
     return v.op != NODE_SCAN || carry(k, n);
 }
