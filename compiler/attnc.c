@@ -660,6 +660,7 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         return EXIT_INPUT;
     if (wants(s, "graph"))
         print_graph(s, g);
+    bool recurrent = graph_scan_labels(g) > 0; /* before derivation, which adds some */
     if (!complete(s, mechanism, g, true, d))
         return EXIT_INPUT;
     if (wants(s, "grad"))
@@ -672,14 +673,16 @@ static int work(settings *s, const spec *mechanism, graph *g, diagnostics *d) {
         return run(s, g, NULL);
     if (s->command == COMPILE && !s->output && !wants(s, "program") && !wants(s, "schedule") && !wants(s, "llvm"))
         return EXIT_DONE;
-    graph *program = make_program(s, mechanism, &how, d);
+    /* without recurrences the two are the same */
+    graph *program = recurrent ? make_program(s, mechanism, &how, d) : g;
     if (program && wants(s, "program"))
         print_graph(s, program);
     int status = !program ? EXIT_INPUT
                  : s->command == RUN
                      ? run(s, g, program)
                      : compile(s, program, s->variant ? s->variant : spec_name(mechanism), spec_comment(mechanism));
-    graph_free(program);
+    if (program != g)
+        graph_free(program);
     return status;
 }
 

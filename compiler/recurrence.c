@@ -226,7 +226,6 @@ static bool find_vectors(recurrence *x) {
             if (!v)
                 return refuse(x, "its step adds too much", x->correction[i].update[k]);
             add_to(g, &v->times[i], rest);
-            v->unknown = true;
         }
     x->unknowns = x->vectors;
     for (unsigned i = 0; i < x->additions; i++) {

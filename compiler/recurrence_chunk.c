@@ -142,13 +142,10 @@ static void make_decays(recurrence *x) {
 
 /* sum over what the read sums over, of its weight at j times the given factors */
 static node read_sum(recurrence *x, const state_read *read, const factors *f) {
-    graph *g     = x->g;
-    node domain  = read->domain ? placed(x, read->domain, x->j, NULL) : NODE_NONE;
-    index_set of = read->vars;
-    if (domain) /* what it depends on stays inside */
-        of |= graph_view(g, domain).free & read->vars;
-    node sum = graph_reduce(g, REDUCE_SUM, read->vars, domain, factors_times(g, graph_float(g, 1), f, of, true));
-    return factors_times(g, sum, f, of, false);
+    graph *g    = x->g;
+    node domain = read->domain ? placed(x, read->domain, x->j, NULL) : NODE_NONE;
+    node inside = factors_times(g, graph_float(g, 1), f, read->vars, true);
+    return factors_times(g, graph_reduce(g, REDUCE_SUM, read->vars, domain, inside), f, read->vars, false);
 }
 
 static void take_weight(recurrence *x, const state_read *read, factors *f) {

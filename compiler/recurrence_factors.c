@@ -59,9 +59,7 @@ void factors_of(graph *g, node n, factors *f) {
     }
     case NODE_SELECT: { /* 0 where a condition fails: so is every factor, whatever it is there */
         node condition = v.child[0];
-        if (!graph_is_guarded(g, n))
-            break;
-        factors inner = {0};
+        factors inner  = {0};
         factors_of(g, v.child[1], &inner);
         for (unsigned i = 0; i < inner.count; i++)
             factors_add(g, f, graph_select(g, condition, inner.item[i], graph_float(g, 0)));
@@ -81,10 +79,9 @@ void factors_of(graph *g, node n, factors *f) {
             factors_add(g, f, graph_gather(g, inner.item[i], count, from, to));
         return;
     }
-    default:
-        break;
+    default: /* nothing else is an outer product */
+        return;
     }
-    factors_add(g, f, n);
 }
 
 node factors_times(graph *g, node n, const factors *f, index_set indices, bool have) {

@@ -91,7 +91,6 @@ typedef struct vector {
     unsigned state;
     node along, value;            /* k, v; of v NODE_NONE: 0 */
     node times[MOST_CORRECTIONS]; /* s; NODE_NONE: 0 */
-    bool unknown;
 } vector;
 
 /* One recurrence. */
