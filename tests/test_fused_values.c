@@ -13,6 +13,7 @@
 #include "compile.h"
 #include "fused/both_ways.h"
 #include "fused/mechanism.h"
+#include "fused/source_spec.h"
 
 #ifdef __SANITIZE_ADDRESS__ /* all of it takes minutes there */
 static const int64_t length[] = {1, 5, 65};
@@ -171,11 +172,7 @@ static unsigned wrong_at(const spec *s, int64_t positions, special first, specia
 }
 
 static void check(const char *name, special first, special last) {
-    char path[4096];
-    diagnostics d = {.stream = stderr};
-    snprintf(path, sizeof path, "%s/tests/fused/%s.att", TEST_SOURCE_DIR, name);
-    spec *s = spec_read(path, NULL, &d);
-    assert_non_null(s);
+    spec *s        = source_spec("tests/fused/", name);
     unsigned wrong = 0;
     for (int i = 0; i < LENGTHS && (first == ORDINARY || length[i] <= 200); i++)
         wrong += wrong_at(s, length[i], first, last);
@@ -187,11 +184,11 @@ static void check(const char *name, special first, special last) {
 #define CHECK(name)                                                                                                    \
     static void name##_values(void **state) {                                                                          \
         (void)state;                                                                                                   \
-        check(#name, ORDINARY, LAST_FINITE);                                                                           \
+        check(#name ".att", ORDINARY, LAST_FINITE);                                                                    \
     }                                                                                                                  \
     static void name##_hidden(void **state) {                                                                          \
         (void)state;                                                                                                   \
-        check(#name, LAST_FINITE + 1, SPECIALS - 1);                                                                   \
+        check(#name ".att", LAST_FINITE + 1, SPECIALS - 1);                                                            \
     }
 CHECK(causal_mask)
 CHECK(full)

@@ -12,6 +12,7 @@
 
 #include "fused/both_ways.h"
 #include "fused/mechanism.h"
+#include "fused/source_spec.h"
 #include "node_map.h"
 
 #include <unistd.h>
@@ -58,15 +59,6 @@ static const expectation expected[] = {
 };
 
 enum { SPECS_HERE = sizeof expected / sizeof *expected };
-
-static spec *spec_at(const char *path) {
-    char whole[4096];
-    diagnostics d = {.stream = stderr};
-    snprintf(whole, sizeof whole, "%s/%s", TEST_SOURCE_DIR, path);
-    spec *s = spec_read(whole, NULL, &d);
-    assert_non_null(s);
-    return s;
-}
 
 /* Of the wishes those that name a size which the spec gives as a number; and time. */
 static void wish_any(wished_sizes *w, const spec *s, int64_t time, const binding *wishes, size_t count) {
@@ -161,7 +153,7 @@ static void which(void **state) {
     (void)state;
     bool good = true;
     for (size_t i = 0; i < SPECS_HERE; i++) {
-        spec *s       = spec_at(expected[i].path);
+        spec *s       = source_spec("", expected[i].path);
         graph *g      = forward(s, &(sizing){.time = 65, .chunk = 16});
         unsigned left = scans_over(g, "t"), chunked = scans_over(g, "t.chunk");
         if (left != expected[i].left || chunked != expected[i].chunked) {
@@ -272,7 +264,7 @@ enum { EVERY = 1 };
 static void meaning(void **state) {
     const expectation *e          = (const expectation *)*state;
     static const int64_t length[] = {1, 2, 15, 16, 17, 63, 64, 65}, chunk[] = {4, 16, 64, 0};
-    spec *s   = spec_at(e->path);
+    spec *s   = source_spec("", e->path);
     bool same = true;
     for (size_t i = 0; i < sizeof length / sizeof *length; i += EVERY) {
         reference r = reference_of(s, length[i], SMALL);
@@ -352,7 +344,7 @@ static void machine(void **state) {
     static const sizing z[] = {
         {1, 16, SMALL}, {63, 16, SMALL}, {64, 64, SMALL}, {65, 16, SMALL}, {1000, 0, LARGE},
     };
-    spec *s   = spec_at(e->path);
+    spec *s   = source_spec("", e->path);
     bool same = true;
     for (size_t i = 0; i < sizeof z / sizeof *z; i += EVERY)
         same &= check_machine(s, e->path, &z[i]);
@@ -418,7 +410,7 @@ static void extremes(void **state) {
                                  {ZERO, STRENGTH_1},     {ONE_AND_ZERO, STRENGTHS_MIXED}, {FEW_ZEROS, STRENGTHS_MIXED}};
     char path[100], where[160], error[256] = "";
     snprintf(path, sizeof path, "tests/recurrences/extremes/%s.att", name);
-    spec *s        = spec_at(path);
+    spec *s        = source_spec("", path);
     bool strengths = strstr(name, "delta") != NULL, same = true;
     reference r    = reference_of(s, 2048, SMALL);
     const sizing z = {.time = 2048, .chunk = 64};

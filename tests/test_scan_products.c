@@ -12,6 +12,7 @@
 
 #include "fused/both_ways.h"
 #include "fused/mechanism.h"
+#include "fused/source_spec.h"
 #include "schedule.h"
 #include "tile_interpret.h"
 #include "tile_verify.h"
@@ -117,15 +118,6 @@ static found check_at(const spec *s, const sizes_of_steps *z) {
     return f;
 }
 
-static spec *read(const char *name) {
-    char path[4096];
-    diagnostics d = {.stream = stderr};
-    snprintf(path, sizeof path, "%s/tests/fused/%s.att", TEST_SOURCE_DIR, name);
-    spec *s = spec_read(path, NULL, &d);
-    assert_non_null(s);
-    return s;
-}
-
 static const sizes_of_steps at[] = {
     {2, 64, 32, 32, 1, 2, true}, /* the usual */
     {3, 16, 32, 33, 2, 1, true}, /* just enough, columns that no vector divides */
@@ -139,7 +131,7 @@ static const sizes_of_steps at[] = {
 
 static void chunks(void **state) {
     (void)state;
-    spec *s = read("chunks");
+    spec *s = source_spec("tests/fused/", "chunks.att");
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         sizes_of_steps here = at[i];
         here.large &= here.chunks > 1; /* the state before the first is 0 */
@@ -150,7 +142,7 @@ static void chunks(void **state) {
 
 static void steps(void **state) {
     (void)state;
-    spec *s = read("steps");
+    spec *s = source_spec("tests/fused/", "steps.att");
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         sizes_of_steps here = at[i];
         here.large |= here.i >= 32 && here.e >= 32; /* the state with a matrix of its own size */
@@ -163,7 +155,7 @@ static void steps(void **state) {
  * blocks of columns. */
 static void items(void **state) {
     (void)state;
-    spec *s = read("chunks");
+    spec *s = source_spec("tests/fused/", "chunks.att");
     found f = check_at(s, &(sizes_of_steps){2, 32, 32, 32, 3, 4, true});
     assert_int_equal(f.divided, 0);
     assert_int_equal(f.least_items, 12);
@@ -171,7 +163,7 @@ static void items(void **state) {
     assert_true(f.divided > 0);
     assert_int_equal(f.least_items, 8);
     spec_free(s);
-    s = read("steps");
+    s = source_spec("tests/fused/", "steps.att");
     f = check_at(s, &(sizes_of_steps){2, 32, 32, 32, 3, 3, true});
     assert_int_equal(f.divided, 0);
     assert_int_equal(f.least_items, 9);

@@ -12,18 +12,10 @@
 
 #include "fused/both_ways.h"
 #include "fused/mechanism.h"
+#include "fused/source_spec.h"
 #include "tile_interpret.h"
 
 enum { LIST = 1, CONDITION = 1 << 20 }; /* schedule_options.listed */
-
-static spec *read_spec(const char *name) {
-    char path[4096];
-    diagnostics d = {.stream = stderr};
-    snprintf(path, sizeof path, "%s/tests/selection/%s.att", TEST_SOURCE_DIR, name);
-    spec *s = spec_read(path, NULL, &d);
-    assert_non_null(s);
-    return s;
-}
 
 static graph *graph_of(const spec *s, bool training, int64_t time, int64_t selected) {
     wished_sizes sizes = {2, {{"T", (double)time}, {"K", (double)selected}}};
@@ -95,7 +87,7 @@ static void check(const spec *s, bool training, int64_t time, int64_t selected, 
 
 static void lists(void **state) {
     static const int64_t length[] = {1, 63, 64, 65, 200};
-    spec *s                       = read_spec(*state);
+    spec *s                       = source_spec("tests/selection/", *state);
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
         check(s, false, length[i], 16, (schedule_options){.listed = LIST});
         check(s, true, length[i], 5, (schedule_options){.listed = LIST, .wide = 1.5, .rows = 7, .stream = 5});
@@ -112,7 +104,7 @@ static void lists(void **state) {
 /* A row of the domain has (T + 1) / 2 positions on average. */
 static void chosen_by_length(void **state) {
     (void)state;
-    spec *s = read_spec("attention");
+    spec *s = source_spec("tests/selection/", "attention.att");
     static const struct {
         int64_t time, selected;
         bool list;
@@ -130,7 +122,7 @@ static void chosen_by_length(void **state) {
 /* What is scheduled is rewritten; the graph has the outputs that it had. */
 static void graph_stays(void **state) {
     (void)state;
-    spec *s  = read_spec("attention");
+    spec *s  = source_spec("tests/selection/", "attention.att");
     graph *g = graph_of(s, false, 65, 8);
     node before[16];
     assert_true(graph_output_count(g) <= 16);
@@ -146,7 +138,7 @@ static void graph_stays(void **state) {
 /* Memory grows with T·K: that of scores is a block of rows. */
 static void no_pairs(void **state) {
     (void)state;
-    spec *s = read_spec("attention");
+    spec *s = source_spec("tests/selection/", "attention.att");
     uint64_t bytes[2];
     for (int i = 0; i < 2; i++) {
         graph *g    = graph_of(s, false, i ? 4096 : 2048, 16);
@@ -162,8 +154,8 @@ static void no_pairs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate(lists, (void *)(uintptr_t) "attention"),
-        cmocka_unit_test_prestate(lists, (void *)(uintptr_t) "reductions"),
+        cmocka_unit_test_prestate(lists, (void *)(uintptr_t) "attention.att"),
+        cmocka_unit_test_prestate(lists, (void *)(uintptr_t) "reductions.att"),
         cmocka_unit_test(chosen_by_length),
         cmocka_unit_test(graph_stays),
         cmocka_unit_test(no_pairs),
