@@ -5,6 +5,7 @@
 
 #include "derive.h"
 #include "elaborate.h"
+#include "recurrence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static inline graph *make_model_step(const step_specs *of, const spec *mechanism
         graph_free(g);
         return NULL;
     }
+    recurrence_by_chunks(g, NULL);
     made->forward     = graph_node_count(g);
     double elaborated = processor_time();
     if (!derive_parameter_gradients(g, &orphan))
